@@ -73,7 +73,7 @@ export class EKSAuth {
     try {
       const caller = authenticate(exchange, 'eks-auth', door);
       const fault = faults.meet('eks-auth', claimed);
-      exchange.audit.fault = fault?.kind;
+      if (fault !== undefined) exchange.audit.fault = fault.kind;
       if (fault?.kind === 'reset' || fault?.kind === 'black-hole') {
         answerBroken(exchange, fault, '');
         return;

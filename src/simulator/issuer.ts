@@ -33,7 +33,7 @@ export class Issuer {
       return exchange.json(405, { message: 'Method Not Allowed' }, { Allow: 'GET' });
     }
     const fault = faults.meet('issuer', { document });
-    exchange.audit.fault = fault?.kind;
+    if (fault !== undefined) exchange.audit.fault = fault.kind;
     if (fault?.kind === 'slow') await pause(exchange, clock, fault.delay ?? 1_000);
     const body = JSON.stringify(document === 'keys' ? keys.jwks() : this.#configuration());
     switch (fault?.kind) {

@@ -1,7 +1,7 @@
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { createServer as createTLSServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
-import type { Clock, DurationMs } from '../clock.ts';
+import type { Clock, DurationMs, Timer } from '../clock.ts';
 
 /** Where to listen. */
 export interface ListenerOptions {
@@ -19,6 +19,7 @@ export class Listener {
   readonly #server: Server;
   #port: number = 0;
   #outage: Promise<void> | undefined;
+  #reopening: Timer | undefined;
 
   constructor(options: ListenerOptions, listener: RequestListener) {
     this.#options = options;
@@ -49,7 +50,7 @@ export class Listener {
     this.#port = (this.#server.address() as AddressInfo).port;
   }
 
-  /** Refuses connections and drops those that there are. */
+  /** Refuses connections and drops those that there are; {@link open} undoes it. */
   async shut(): Promise<void> {
     if (!this.#server.listening) return;
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
@@ -63,10 +64,18 @@ export class Listener {
    * @returns When it is shut; {@link recovered} tells when it is open again.
    */
   async outage(duration: DurationMs): Promise<void> {
+    const { clock } = this.#options;
+    clock.clearTimeout(this.#reopening);
     await this.shut();
     this.#outage = new Promise((resolve) => {
-      this.#options.clock.setTimeout(() => resolve(this.open()), duration);
+      this.#reopening = clock.setTimeout(() => resolve(this.open()), duration);
     });
+  }
+
+  /** Shuts for good. */
+  async close(): Promise<void> {
+    this.#options.clock.clearTimeout(this.#reopening);
+    await this.shut();
   }
 
   /** Resolves when the latest {@link outage} is over. */

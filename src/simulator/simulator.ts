@@ -149,7 +149,7 @@ export async function startSimulator(given: SimulatorOptions = {}): Promise<Simu
     recovered: () => listener.recovered(),
     close: async () => {
       kubelet.close();
-      await listener.shut();
+      await listener.close();
     },
   };
   router = createRouter({

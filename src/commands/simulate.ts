@@ -1,0 +1,128 @@
+import { Command, InvalidArgumentError, Option } from 'commander';
+import type { DurationMs } from '../clock.ts';
+import { parseDuration } from '../config/duration.ts';
+import { clusterName, host, rate, wholeNumber } from '../config/values.ts';
+import { type Simulator, type SimulatorOptions, startSimulator } from '../simulator/simulator.ts';
+
+interface Flags {
+  host: string;
+  port: number;
+  clusterName: string;
+  region: string;
+  account: string;
+  latency: DurationMs;
+  quota?: number;
+  burst?: number;
+  sessionLifetime: DurationMs;
+  associationDelay: DurationMs;
+  tokenDirectory?: string;
+  seed?: number;
+}
+
+/** `simulate`: runs a local EKS until it is told to stop. */
+export function simulateCommand(): Command {
+  return new Command('simulate')
+    .description('run a local EKS: token issuer, associations, EKS Auth and STS on one port')
+    .option('--host <address>', 'address to listen on', checked(host), '127.0.0.1')
+    .option(
+      '-p, --port <port>',
+      'port to listen on; 0 for any free one',
+      checked(wholeNumber(0, 65_535)),
+      8090,
+    )
+    .option('-c, --cluster-name <name>', "the cluster's name", checked(clusterName), 'simulated')
+    .option('--region <region>', "the cluster's region", 'us-east-1')
+    .option('--account <id>', "the cluster's account", '111122223333')
+    .addOption(durationOption('--latency <duration>', 'how long EKS Auth takes to answer', '0s'))
+    .option('--quota <rate>', 'calls to EKS Auth a second; none: no limit', checked(rate))
+    .option(
+      '--burst <calls>',
+      'calls at once within the quota; none: the quota',
+      checked(wholeNumber(1, 1e6)),
+    )
+    .addOption(durationOption('--session-lifetime <duration>', 'of role sessions', '6h'))
+    .addOption(
+      durationOption('--association-delay <duration>', 'until EKS Auth sees a change', '0s'),
+    )
+    .option('--token-directory <path>', 'where to write and renew the token files of pods')
+    .option('--seed <number>', 'makes what is random repeat', checked(wholeNumber(0, 2 ** 32)))
+    .action(async (flags: Flags, command: Command) => {
+      const stopped = signalled('SIGINT', 'SIGTERM');
+      let simulator: Simulator;
+      try {
+        simulator = await startSimulator(optionsOf(flags));
+      } catch (error) {
+        const { message } = error as Error;
+        if (error instanceof TypeError) command.error(`error: ${message}`);
+        process.stderr.write(`error: the simulator cannot start: ${message}\n`);
+        process.exitCode = 1;
+        return;
+      }
+      process.stdout.write(introduction(simulator, flags.tokenDirectory));
+      await stopped;
+      await simulator.close();
+    });
+}
+
+function optionsOf(flags: Flags): SimulatorOptions {
+  const { quota, burst, ...options } = flags;
+  if (quota === undefined) {
+    if (burst !== undefined) throw new TypeError("option '--burst' needs '--quota'");
+    return options;
+  }
+  return { ...options, quota: { rate: quota, burst: burst ?? Math.max(1, Math.ceil(quota)) } };
+}
+
+function introduction(simulator: Simulator, tokenDirectory: string | undefined): string {
+  const { account, clusterName, issuer, nodeCredentials, region, url } = simulator;
+  const endpoint = `--endpoint-url ${url} --cluster-name ${clusterName}`;
+  const sessionToken = nodeCredentials.sessionToken;
+  return `Simulated EKS cluster ${clusterName} at ${url}
+
+  EKS, EKS Auth, STS   ${url}
+  token issuer         ${issuer}
+  control              ${url}/_simulator/
+  token files          ${tokenDirectory ?? 'none; see --token-directory'}
+
+The node's credentials, for the AWS CLI and the broker:
+
+  export AWS_ACCESS_KEY_ID=${nodeCredentials.accessKeyId}
+  export AWS_SECRET_ACCESS_KEY=${nodeCredentials.secretAccessKey}
+${sessionToken === undefined ? '' : `  export AWS_SESSION_TOKEN=${sessionToken}\n`}  export AWS_DEFAULT_REGION=${region} AWS_REGION=${region}
+
+An association, a pod, and a role session for it:
+
+  aws eks create-pod-identity-association ${endpoint} \\
+    --namespace default --service-account web --role-arn arn:aws:iam::${account}:role/web
+  TOKEN=$(curl -s ${url}/_simulator/pods -d '{"namespace":"default","serviceAccount":"web"}' |
+    sed 's/.*"token":"\\([^"]*\\)".*/\\1/')
+  aws eks-auth assume-role-for-pod-identity ${endpoint} --token "$TOKEN"
+  aws sts get-caller-identity --endpoint-url ${url}
+
+Stop with Ctrl-C.
+`;
+}
+
+function durationOption(flags: string, description: string, fallback: string): Option {
+  return new Option(flags, description)
+    .default(parseDuration(fallback), fallback)
+    .argParser(checked(parseDuration));
+}
+
+/** A reader for commander, which names the flag in front of what the reader complains of. */
+function checked<T>(read: (text: string) => T): (text: string) => T {
+  return (text) => {
+    try {
+      return read(text);
+    } catch (error) {
+      throw new InvalidArgumentError((error as Error).message);
+    }
+  };
+}
+
+/** Resolves at the first of these signals. */
+function signalled(...signals: NodeJS.Signals[]): Promise<void> {
+  return new Promise((resolve) => {
+    for (const signal of signals) process.once(signal, () => resolve());
+  });
+}

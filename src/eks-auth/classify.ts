@@ -142,8 +142,7 @@ function ofConnection(thrown: Thrown): AssumeRoleFailure {
   const cause = fields(thrown.cause);
   const code = text(thrown.code) ?? text(first?.code) ?? text(cause.code);
   const message = text(thrown.message) || text(first?.message) || text(cause.message) || '';
-  // What is not HTTP at all.
-  if (code?.startsWith('HPE_')) return failure('malformed', code, message);
+  if (thrown.name === 'HTTPParserError') return failure('malformed', 'NotHttp', message);
   if (code !== undefined) return failure('network', code, message);
   if (thrown.name === 'AbortError' || thrown.name === 'TimeoutError') {
     return failure('network', thrown.name, message);

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
+import { createSecureContext } from 'node:tls';
 import { Agent, Client, type Dispatcher, Pool, ProxyAgent } from 'undici';
 import type { DurationMs } from '../clock.ts';
 import { type Environment, proxyFromEnvironment } from './proxy.ts';
@@ -20,8 +20,10 @@ export interface DispatcherOptions {
   readonly keepAlive?: DurationMs | undefined;
   /** Connections to one origin at most; further requests queue. Default is 64. */
   readonly connections?: number | undefined;
-  /** PEM certificates to trust beside the bundle or the system's roots. Default is none. */
-  readonly extraCa?: string | undefined;
+  /** PEM certificates to trust instead of `AWS_CA_BUNDLE` and the system's roots. */
+  readonly ca?: string | undefined;
+  /** PEM certificate and key to present to servers that ask for one. Default is none. */
+  readonly clientCertificate?: { readonly cert: string; readonly key: string } | undefined;
 }
 
 const DEFAULT_CONNECT_TIMEOUT: DurationMs = 1_000;
@@ -44,9 +46,14 @@ export function createDispatcher(options: DispatcherOptions = {}): Dispatcher {
     connectTimeout = DEFAULT_CONNECT_TIMEOUT,
     keepAlive = DEFAULT_KEEP_ALIVE,
     connections = DEFAULT_CONNECTIONS,
-    extraCa,
+    ca = bundle(env),
+    clientCertificate,
   } = options;
-  const secureContext = trust(env, extraCa);
+  // One context for all connections: parsing a hundred roots anew for each would be felt.
+  const secureContext =
+    ca === undefined && clientCertificate === undefined
+      ? undefined
+      : createSecureContext({ ca, ...clientCertificate });
   const tls = {
     timeout: connectTimeout,
     allowH2: false,
@@ -149,15 +156,9 @@ function isDisconnect(error: Error): boolean {
   return 'code' in error && DISCONNECTS.has(error.code);
 }
 
-function trust(env: Environment, extraCa: string | undefined): SecureContext | undefined {
-  const bundle = env.AWS_CA_BUNDLE ? readBundle(env.AWS_CA_BUNDLE) : undefined;
-  if (bundle === undefined && extraCa === undefined) return undefined;
-  const roots = bundle === undefined ? getCACertificates('default') : [bundle];
-  // One context for all connections: parsing a hundred roots anew for each would be felt.
-  return createSecureContext({ ca: extraCa === undefined ? roots : [...roots, extraCa] });
-}
-
-function readBundle(path: string): string {
+function bundle(env: Environment): string | undefined {
+  const path = env.AWS_CA_BUNDLE;
+  if (!path) return undefined;
   let pem: string;
   try {
     pem = readFileSync(path, 'utf8');

@@ -1,0 +1,71 @@
+import { Agent, request } from 'node:http';
+import type { DurationMs } from '../clock.ts';
+import type { Environment } from './proxy.ts';
+
+/** The instance metadata service did not give what it was asked for. */
+export class InstanceMetadataError extends Error {
+  override readonly name = 'InstanceMetadataError';
+  readonly code = 'ERR_INSTANCE_METADATA';
+}
+
+/** For each of the two requests that one look-up takes. */
+const TIMEOUT: DurationMs = 1_000;
+const MAX_BYTES = 16_384;
+
+/**
+ * Looks one thing up in the instance metadata service (IMDSv2: a session token first).
+ *
+ * `AWS_EC2_METADATA_SERVICE_ENDPOINT`, `AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE` and
+ * `AWS_EC2_METADATA_DISABLED` are followed as in every AWS SDK. No proxy is used: the
+ * agent is one of our own, which Node's proxy support (`NODE_USE_ENV_PROXY`) does not touch.
+ *
+ * @param path - e.g. `/latest/meta-data/placement/region`.
+ * @param env - the environment to read.
+ * @throws InstanceMetadataError saying why there is no answer.
+ */
+export async function readInstanceMetadata(path: string, env: Environment): Promise<string> {
+  if ((env.AWS_EC2_METADATA_DISABLED ?? 'false').toLowerCase() !== 'false') {
+    throw new InstanceMetadataError('switched off by AWS_EC2_METADATA_DISABLED');
+  }
+  const base = endpoint(env);
+  const token = await ask(new URL('/latest/api/token', base), 'PUT', {
+    'x-aws-ec2-metadata-token-ttl-seconds': '60',
+  });
+  return await ask(new URL(path, base), 'GET', { 'x-aws-ec2-metadata-token': token });
+}
+
+function endpoint(env: Environment): string {
+  if (env.AWS_EC2_METADATA_SERVICE_ENDPOINT) return env.AWS_EC2_METADATA_SERVICE_ENDPOINT;
+  const ipv6 = env.AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE?.toLowerCase() === 'ipv6';
+  return ipv6 ? 'http://[fd00:ec2::254]' : 'http://169.254.169.254';
+}
+
+function ask(url: URL, method: string, headers: Record<string, string>): Promise<string> {
+  const { promise, resolve, reject } = Promise.withResolvers<string>();
+  const fail = (problem: string, cause?: unknown) =>
+    reject(new InstanceMetadataError(`${url.host} ${problem}`, { cause }));
+  const signal = AbortSignal.timeout(TIMEOUT);
+  const call = request(url, { method, headers, agent: new Agent(), signal }, (response) => {
+    const { statusCode } = response;
+    const chunks: Buffer[] = [];
+    let size = 0;
+    response.on('data', (chunk: Buffer) => {
+      chunks.push(chunk);
+      size += chunk.length;
+      if (size > MAX_BYTES) call.destroy(new Error(`answered more than ${MAX_BYTES} bytes`));
+    });
+    response.on('end', () => {
+      if (statusCode === 200) resolve(Buffer.concat(chunks).toString('utf8').trim());
+      else fail(`answered ${statusCode} to ${method} ${url.pathname}`);
+    });
+    response.on('error', (error) => fail(reason(error, signal), error));
+  });
+  call.on('error', (error) => fail(reason(error, signal), error));
+  call.end();
+  return promise;
+}
+
+function reason(error: Error, signal: AbortSignal): string {
+  if (signal.aborted) return `did not answer within ${TIMEOUT} ms`;
+  return error.message || String((error as NodeJS.ErrnoException).code);
+}

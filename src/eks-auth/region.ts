@@ -1,0 +1,46 @@
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { readInstanceMetadata } from './imds.ts';
+import type { Environment } from './proxy.ts';
+
+/** No source names a region. */
+export class RegionError extends Error {
+  override readonly name = 'RegionError';
+  readonly code = 'ERR_REGION';
+}
+
+/**
+ * Finds the region that the node is in: `AWS_REGION`, `AWS_DEFAULT_REGION`, the profile's
+ * `region` in the shared configuration files, or the instance metadata service.
+ *
+ * Takes at most 2 s.
+ *
+ * @param env - the environment to read.
+ * @throws RegionError saying what to set.
+ */
+export async function resolveRegion(env: Environment): Promise<string> {
+  const named = env.AWS_REGION || env.AWS_DEFAULT_REGION || (await fromProfile(env));
+  if (named) return named;
+  let problem: string;
+  try {
+    const region = await readInstanceMetadata('/latest/meta-data/placement/region', env);
+    if (region) return region;
+    problem = 'no region in its answer';
+  } catch (error) {
+    problem = error instanceof Error ? error.message : String(error);
+  }
+  throw new RegionError(`no AWS region: set AWS_REGION (instance metadata: ${problem})`);
+}
+
+async function fromProfile(env: Environment): Promise<string | undefined> {
+  // Rarely needed, and not light.
+  const { loadSharedConfigFiles } = await import('@smithy/core/config');
+  const folder = join(env.HOME || homedir(), '.aws');
+  const { configFile, credentialsFile } = await loadSharedConfigFiles({
+    configFilepath: env.AWS_CONFIG_FILE || join(folder, 'config'),
+    filepath: env.AWS_SHARED_CREDENTIALS_FILE || join(folder, 'credentials'),
+    ignoreCache: true,
+  });
+  const profile = env.AWS_PROFILE || 'default';
+  return configFile[profile]?.region || credentialsFile[profile]?.region;
+}

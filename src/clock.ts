@@ -14,8 +14,10 @@ export interface Timer {
  * move time instead of waiting for it.
  */
 export interface Clock {
-  /** The current time. */
+  /** The current time; jumps when the node's clock is set. */
   now(): EpochMs;
+  /** Time since some fixed moment; never jumps. For spans, not for dates. */
+  elapsed(): DurationMs;
   /** Calls `callback` once, `delay` milliseconds from now. */
   setTimeout(callback: () => void, delay: DurationMs): Timer;
   /** Takes a pending call back; harmless once it was made. */
@@ -25,6 +27,7 @@ export interface Clock {
 /** The real time. */
 export const systemClock: Clock = {
   now: Date.now,
+  elapsed: () => performance.now(),
   setTimeout: (callback, delay) => setTimeout(callback, delay),
   clearTimeout: (timer) => clearTimeout(timer as NodeJS.Timeout | undefined),
 };

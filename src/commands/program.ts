@@ -1,0 +1,41 @@
+import { Command, CommanderError } from 'commander';
+import { serverCommand } from './server.ts';
+import { versionCommand } from './version.ts';
+
+/** Exit status for a command line that cannot be carried out, as in getopt(3) programs. */
+const USAGE_ERROR = 2;
+
+/** The whole command line; each command is made by a file of its own. */
+export function program(): Command {
+  return new Command('pod-identity-broker')
+    .description('Gives the pods of a node their EKS Pod Identity credentials.')
+    .showSuggestionAfterError()
+    .addCommand(serverCommand())
+    .addCommand(versionCommand());
+}
+
+/**
+ * Carries out one command line. A command line that is wrong costs one line on standard
+ * error that names the flag, and exit status 2; nothing has been started by then.
+ *
+ * @param args - The words behind the program's name.
+ */
+export async function run(args: readonly string[]): Promise<void> {
+  const root = program();
+  for (const command of [root, ...root.commands]) {
+    command.exitOverride();
+    command.configureOutput({ outputError: (text, write) => write(`${text.split('\n')[0]}\n`) });
+  }
+  try {
+    await root.parseAsync(args.flatMap(unjoin), { from: 'user' });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    process.exitCode = error.exitCode === 0 ? 0 : USAGE_ERROR;
+  }
+}
+
+/** Go's flag package takes `-c=name`, where getopt would read the value `=name`. */
+function unjoin(word: string): string[] {
+  const match = /^(-[A-Za-z])=(.*)$/s.exec(word);
+  return match === null ? [word] : [match[1] as string, match[2] as string];
+}

@@ -1,0 +1,130 @@
+import type { Clock } from '../clock.ts';
+import type { ClaimExpectations, PodIdentity } from '../tokens/claims.ts';
+import type { UnprovenCause, Verdict } from '../tokens/verify.ts';
+import type { Workers } from '../workers/pool.ts';
+import type { KeyRing } from './key-ring.ts';
+import { type VerifiedToken, VerifiedTokens } from './verified-tokens.ts';
+
+/** Who presents a token, as far as can be told. */
+export type Identified =
+  /** Proven: signature, issuer, audience, times and claims were checked here. */
+  | { readonly kind: 'verified'; readonly verified: VerifiedToken }
+  /** Claims that would pass, but no key that proves them: EKS Auth has to judge. */
+  | { readonly kind: 'unverified'; readonly pod: PodIdentity; readonly cause: UnprovenCause }
+  /** Not acceptable, whoever judges. */
+  | { readonly kind: 'refused'; readonly reason: string }
+  /** Cannot be told now; may be told in a moment. */
+  | { readonly kind: 'unavailable'; readonly reason: string };
+
+/** What {@link Identity} is made from. */
+export interface IdentityOptions {
+  readonly clock: Clock;
+  readonly workers: Pick<Workers, 'verify'>;
+  readonly keyRing: KeyRing;
+  readonly expected: ClaimExpectations;
+  readonly maxVerifiedTokens: number;
+  /** The session that a verified pod's token opens; decided by the sessions room. */
+  readonly sessionKeyOf: (pod: PodIdentity, token: string) => string;
+  /** Called for each token that was judged: verified, refused, or left to EKS Auth. */
+  readonly onJudged: (result: 'success' | 'failure' | 'skipped') => void;
+}
+
+/** Tells who presents a token, and remembers whom it has told. */
+export class Identity {
+  readonly #options: IdentityOptions;
+  readonly #verified: VerifiedTokens;
+  readonly #underWay = new Map<string, Promise<Identified>>();
+
+  constructor(options: IdentityOptions) {
+    this.#options = options;
+    this.#verified = new VerifiedTokens(options.maxVerifiedTokens);
+  }
+
+  /** Tokens remembered as verified. */
+  get remembered(): number {
+    return this.#verified.size;
+  }
+
+  /** The token, if it was verified before and is valid now; this is the way of every hit. */
+  recall(token: string, now: number): VerifiedToken | undefined {
+    return this.#verified.get(token, now);
+  }
+
+  /** Forgets the tokens whose keys are no longer published, and says how many those were. */
+  forgetUnpublished(isPublished: (kid: string | undefined) => boolean): number {
+    return this.#verified.retain((verified) => isPublished(verified.kid));
+  }
+
+  /**
+   * Finds out who presents `token`. A token that several ask about at once is judged once.
+   *
+   * @param token - As presented.
+   */
+  identify(token: string): Promise<Identified> {
+    const underWay = this.#underWay.get(token);
+    if (underWay !== undefined) return underWay;
+    const started = this.#identify(token)
+      .then((who) => {
+        this.#options.onJudged(JUDGED[who.kind]);
+        return who;
+      })
+      .finally(() => this.#underWay.delete(token));
+    this.#underWay.set(token, started);
+    return started;
+  }
+
+  async #identify(token: string): Promise<Identified> {
+    const { clock, keyRing } = this.#options;
+    if (keyRing.undecided) await keyRing.decided();
+    for (;;) {
+      const remembered = this.#verified.get(token, clock.now());
+      if (remembered !== undefined) return { kind: 'verified', verified: remembered };
+      const keys = keyRing.keys;
+      const verdict = await this.#verify(token);
+      // A verdict under keys that were replaced meanwhile says nothing about today's.
+      if (verdict.verdict !== 'unfit' && keys?.id !== keyRing.keys?.id) continue;
+      if (verdict.verdict === 'verified') {
+        keyRing.prove((keys as { id: number }).id);
+        return { kind: 'verified', verified: this.#remember(token, verdict.pod, verdict.kid) };
+      }
+      if (verdict.verdict === 'unfit') return { kind: 'refused', reason: verdict.reason };
+      if (verdict.cause === 'unknown-key' && (await keyRing.refreshForUnknownKey())) continue;
+      return this.#unproven(verdict.pod, verdict.cause);
+    }
+  }
+
+  #verify(token: string): Promise<Verdict> {
+    const { workers, keyRing, expected, clock } = this.#options;
+    return workers.verify({ token, keys: keyRing.keys, expected, now: clock.now() });
+  }
+
+  #remember(token: string, pod: PodIdentity, kid: string | undefined): VerifiedToken {
+    const sessionKey = this.#options.sessionKeyOf(pod, token);
+    const verified: VerifiedToken = { token, pod, kid, sessionKey, handed: undefined };
+    this.#verified.add(verified);
+    return verified;
+  }
+
+  /** What a token without proof is worth: keys that have proven themselves may refuse it. */
+  #unproven(pod: PodIdentity, cause: UnprovenCause): Identified {
+    const { keyRing } = this.#options;
+    if (cause === 'no-keys' || !keyRing.proven) return { kind: 'unverified', pod, cause };
+    if (cause === 'unknown-key' && keyRing.outdated) {
+      return { kind: 'unavailable', reason: 'the keys of the token issuer cannot be had now' };
+    }
+    return { kind: 'refused', reason: REFUSAL[cause] };
+  }
+}
+
+const JUDGED = {
+  verified: 'success',
+  refused: 'failure',
+  unverified: 'skipped',
+  unavailable: 'skipped',
+} as const;
+
+const REFUSAL: Readonly<Record<Exclude<UnprovenCause, 'no-keys'>, string>> = {
+  'unknown-key': 'it is signed with a key that its issuer does not publish (kid)',
+  'other-issuer': "its issuer (iss) is not this cluster's",
+  'bad-signature': 'its signature does not verify',
+};

@@ -1,0 +1,200 @@
+import { readFile } from 'node:fs/promises';
+import type { JSONWebKeySet, JWK } from 'jose';
+import type { DurationMs } from '../clock.ts';
+import { isTrustedUrl } from '../config/values.ts';
+import type { ApiServerAccess } from '../kubernetes/access.ts';
+import type { FetchDocumentTask } from '../workers/fetch-document.ts';
+import type { Workers } from '../workers/pool.ts';
+
+/** How long one source may take before the next is asked. */
+export const SOURCE_TIMEOUT: DurationMs = 2_000;
+
+/** More keys than any issuer publishes; a set beyond it is not an issuer's. */
+const MOST_KEYS = 64;
+
+/** Where an issuer's public keys can be had. */
+export interface KeySource {
+  /** For the log: what is asked, without secrets. */
+  readonly name: string;
+  /** @throws KeySourceError when it has no usable key set to give. */
+  fetch(): Promise<JSONWebKeySet>;
+}
+
+/** A source that gave no usable keys; `message` names the source and what was wrong. */
+export class KeySourceError extends Error {
+  override readonly name = 'KeySourceError';
+}
+
+/** What the sources are made from. */
+export interface KeySourceOptions {
+  readonly workers: Pick<Workers, 'fetchDocument'>;
+  readonly jwksFile: string | undefined;
+  readonly jwksUri: URL | undefined;
+  readonly apiServer: ApiServerAccess | undefined;
+}
+
+/**
+ * The sources of an issuer's keys, in the order in which they are asked: a file, a fixed
+ * address, the issuer's discovery document, the API server.
+ *
+ * @see https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderConfig
+ */
+export function keySources(issuer: string, options: KeySourceOptions): KeySource[] {
+  const { workers, jwksFile, jwksUri, apiServer } = options;
+  const sources: KeySource[] = [];
+  if (jwksFile !== undefined) sources.push(fromFile(jwksFile));
+  if (jwksUri !== undefined) sources.push(fromUri(workers, jwksUri.href));
+  const discovery = URL.parse(`${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`);
+  if (discovery !== null && isTrustedUrl(discovery)) {
+    sources.push(fromDiscovery(workers, issuer, discovery.href));
+  }
+  if (apiServer !== undefined) sources.push(fromApiServer(workers, issuer, apiServer));
+  return sources;
+}
+
+/**
+ * The issuer that the API server names in its discovery document.
+ *
+ * @throws KeySourceError when it gives none.
+ */
+export async function issuerOfApiServer(
+  workers: Pick<Workers, 'fetchDocument'>,
+  access: ApiServerAccess,
+): Promise<string> {
+  const name = 'the API server';
+  const request = await access.request('/.well-known/openid-configuration');
+  const document = await get(workers, name, request);
+  return textMember(name, document, 'issuer');
+}
+
+function fromFile(path: string): KeySource {
+  const name = `the file ${path}`;
+  return {
+    name,
+    async fetch() {
+      let content: string;
+      try {
+        content = await readFile(path, {
+          encoding: 'utf8',
+          signal: AbortSignal.timeout(SOURCE_TIMEOUT),
+        });
+      } catch (error) {
+        throw new KeySourceError(`${name} cannot be read: ${(error as Error).message}`);
+      }
+      let document: unknown;
+      try {
+        document = JSON.parse(content);
+      } catch {
+        throw new KeySourceError(`${name} is not JSON`);
+      }
+      return publicKeys(name, document);
+    },
+  };
+}
+
+function fromUri(workers: Pick<Workers, 'fetchDocument'>, uri: string): KeySource {
+  return {
+    name: uri,
+    fetch: async () =>
+      publicKeys(uri, await get(workers, uri, { url: uri, timeout: SOURCE_TIMEOUT })),
+  };
+}
+
+function fromDiscovery(
+  workers: Pick<Workers, 'fetchDocument'>,
+  issuer: string,
+  discovery: string,
+): KeySource {
+  return {
+    name: discovery,
+    async fetch() {
+      const deadline = Date.now() + SOURCE_TIMEOUT;
+      const document = await get(workers, discovery, { url: discovery, timeout: SOURCE_TIMEOUT });
+      if (textMember(discovery, document, 'issuer') !== issuer) {
+        throw new KeySourceError(`${discovery} speaks for another issuer`);
+      }
+      const uri = textMember(discovery, document, 'jwks_uri');
+      const parsed = URL.parse(uri);
+      if (parsed === null || !isTrustedUrl(parsed)) {
+        throw new KeySourceError(`${discovery} names a jwks_uri that is not https`);
+      }
+      const timeout = Math.max(1, deadline - Date.now());
+      return publicKeys(
+        parsed.href,
+        await get(workers, parsed.href, { url: parsed.href, timeout }),
+      );
+    },
+  };
+}
+
+/**
+ * The keys that the API server itself publishes. EKS signs with keys of its own, and the
+ * API server has published those only since Kubernetes 1.34.
+ */
+function fromApiServer(
+  workers: Pick<Workers, 'fetchDocument'>,
+  issuer: string,
+  access: ApiServerAccess,
+): KeySource {
+  const name = 'the API server';
+  return {
+    name,
+    async fetch() {
+      if (isEksIssuer(issuer)) {
+        const version = await get(workers, name, await access.request('/version'));
+        const minor = Number.parseInt(textMember(name, version, 'minor'), 10);
+        if (textMember(name, version, 'major') === '1' && !(minor >= 34)) {
+          throw new KeySourceError(`${name} has other keys than EKS before Kubernetes 1.34`);
+        }
+      }
+      return publicKeys(name, await get(workers, name, await access.request('/openid/v1/jwks')));
+    },
+  };
+}
+
+function isEksIssuer(issuer: string): boolean {
+  return /^oidc\.eks[.-]/.test(URL.parse(issuer)?.hostname ?? '');
+}
+
+async function get(
+  workers: Pick<Workers, 'fetchDocument'>,
+  name: string,
+  task: FetchDocumentTask,
+): Promise<unknown> {
+  const { document, failure } = await workers.fetchDocument(task);
+  if (failure !== undefined) throw new KeySourceError(`${name} ${failure}`);
+  return document;
+}
+
+function textMember(name: string, document: unknown, member: string): string {
+  const value =
+    typeof document === 'object' && document !== null
+      ? (document as Record<string, unknown>)[member]
+      : undefined;
+  if (typeof value !== 'string' || value === '') {
+    throw new KeySourceError(`${name} answered without ${member}`);
+  }
+  return value;
+}
+
+/** Members of a JWK that are public (RFC 7518, section 6; RFC 8037, section 2). */
+const PUBLIC_MEMBERS = ['kty', 'kid', 'alg', 'use', 'n', 'e', 'crv', 'x', 'y'] as const;
+
+/** The public, asymmetric signing keys of a JWK Set (RFC 7517, section 5), and nothing else. */
+function publicKeys(name: string, document: unknown): JSONWebKeySet {
+  const listed = (document as { keys?: unknown } | null)?.keys;
+  if (!Array.isArray(listed)) throw new KeySourceError(`${name} answered without keys`);
+  if (listed.length > MOST_KEYS) {
+    throw new KeySourceError(`${name} answered more than ${MOST_KEYS} keys`);
+  }
+  const keys: JWK[] = [];
+  for (const entry of listed as Record<string, unknown>[]) {
+    if (typeof entry !== 'object' || entry === null) continue;
+    if (!['RSA', 'EC', 'OKP'].includes(String(entry.kty))) continue;
+    if (entry.use !== undefined && entry.use !== 'sig') continue;
+    const members = PUBLIC_MEMBERS.filter((member) => typeof entry[member] === 'string');
+    keys.push(Object.fromEntries(members.map((member) => [member, entry[member]])) as JWK);
+  }
+  if (keys.length === 0) throw new KeySourceError(`${name} answered without a signing key`);
+  return { keys };
+}

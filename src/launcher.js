@@ -1,0 +1,13 @@
+#!/usr/bin/env node
+// Runs the compiled program where it was built, and its sources in a checkout.
+import { existsSync } from 'node:fs';
+
+const [major] = process.versions.node.split('.').map(Number);
+if (major < 24) {
+  process.stderr.write(
+    `pod-identity-broker needs Node.js 24 or newer; this is ${process.version}\n`,
+  );
+  process.exit(1);
+}
+const built = new URL('../dist/main.js', import.meta.url);
+await import(existsSync(built) ? built.href : new URL('./main.ts', import.meta.url).href);

@@ -1,0 +1,132 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { LINK_LOCAL_HOSTS } from '../config/config.ts';
+import type { CredentialRequests } from '../sessions/credential-requests.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import {
+  type ErrorAnswer,
+  errorAnswer,
+  errorBody,
+  METHOD_NOT_ALLOWED,
+  NO_TOKEN,
+  NOT_FOUND,
+  UNEXPECTED,
+  WRONG_HOST,
+} from './answers.ts';
+
+/** The one path that there is. */
+export const CREDENTIALS_PATH = '/v1/credentials';
+
+/** What {@link CredentialsEndpoint} is made from. */
+export interface CredentialsEndpointOptions {
+  readonly requests: CredentialRequests;
+  readonly metrics: Metrics;
+  readonly log: Log;
+  readonly bindHosts: readonly string[];
+}
+
+/** Answers `GET /v1/credentials`. */
+export class CredentialsEndpoint {
+  readonly #options: CredentialsEndpointOptions;
+  /** Values of the Host header that are ours, as clients send them. */
+  readonly #hosts = new Set<string>();
+  /** From now on each answer is the last on its connection. */
+  closing = false;
+
+  constructor(options: CredentialsEndpointOptions) {
+    this.#options = options;
+    for (const host of [...options.bindHosts, ...LINK_LOCAL_HOSTS]) {
+      this.#hosts.add(host.includes(':') ? `[${host}]` : host);
+    }
+  }
+
+  /** Handles one request; never throws and never rejects. */
+  handle = (request: IncomingMessage, response: ServerResponse): void => {
+    const refusal = this.#refusal(request);
+    if (refusal !== undefined) {
+      this.#fail(response, refusal);
+      return;
+    }
+    const token = request.headers.authorization;
+    if (token === undefined || token === '') {
+      this.#fail(response, NO_TOKEN);
+      return;
+    }
+    const address = () => request.socket.remoteAddress ?? '';
+    try {
+      const body = this.#options.requests.hit(token, address);
+      if (body === undefined) {
+        this.#obtain(token, address(), response);
+        return;
+      }
+      this.#options.metrics.hot.hits += 1;
+      this.#give(response, body);
+    } catch (error) {
+      this.#unexpected(response, error);
+    }
+  };
+
+  #refusal(request: IncomingMessage): ErrorAnswer | undefined {
+    const { url = '', headers } = request;
+    if (!this.#isOurs(headers.host)) return WRONG_HOST;
+    if (url !== CREDENTIALS_PATH && url.split('?', 1)[0] !== CREDENTIALS_PATH) return NOT_FOUND;
+    return request.method === 'GET' ? undefined : METHOD_NOT_ALLOWED;
+  }
+
+  /** DNS rebinding ends here: a page's own name is in the Host header, not one of ours. */
+  #isOurs(host: string | undefined): boolean {
+    if (host === undefined) return false;
+    return this.#hosts.has(host) || this.#hosts.has(host.replace(/:\d+$/, ''));
+  }
+
+  #obtain(token: string, address: string, response: ServerResponse): void {
+    this.#options.requests.obtain(token, address).then(
+      (answer) => {
+        if (answer.kind !== 'credentials') return this.#fail(response, errorAnswer(answer));
+        const { hot } = this.#options.metrics;
+        if (answer.outcome === 'hit') hot.hits += 1;
+        else if (answer.outcome === 'joined') hot.joined += 1;
+        else hot.misses += 1;
+        this.#give(response, answer.body);
+      },
+      (error: unknown) => this.#unexpected(response, error),
+    );
+  }
+
+  #give(response: ServerResponse, body: string): void {
+    this.#options.metrics.answered(200);
+    response.writeHead(200, [
+      'Content-Type',
+      'application/json',
+      'Content-Length',
+      String(body.length),
+      ...(this.closing ? CLOSE : []),
+    ]);
+    // As latin1 text of a known length, headers and body leave in one write.
+    response.end(body, 'latin1');
+  }
+
+  #fail(response: ServerResponse, answer: ErrorAnswer): void {
+    const body = Buffer.from(errorBody(answer), 'utf8');
+    this.#options.metrics.answered(answer.status);
+    if (answer.retryAfter !== undefined) {
+      response.setHeader('Retry-After', Math.max(1, Math.ceil(answer.retryAfter / 1_000)));
+    }
+    for (const [name, value] of Object.entries(answer.headers ?? {})) {
+      response.setHeader(name, value);
+    }
+    if (this.closing) response.setHeader('Connection', 'close');
+    response.setHeader('Content-Type', 'application/json');
+    response.setHeader('Content-Length', body.length);
+    response.writeHead(answer.status);
+    response.end(body);
+  }
+
+  #unexpected(response: ServerResponse, error: unknown): void {
+    this.#options.log.error({ err: error }, 'a request failed in a way that it should not');
+    if (!response.headersSent) this.#fail(response, UNEXPECTED);
+    else response.destroy();
+  }
+}
+
+const CLOSE: readonly string[] = ['Connection', 'close'];

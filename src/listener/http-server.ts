@@ -1,0 +1,73 @@
+import { createServer, type RequestListener, type Server } from 'node:http';
+import type { Socket } from 'node:net';
+import { Server as NetServer } from 'node:net';
+import type { Log } from '../telemetry/log.ts';
+
+/** Longest header section; a token and what SDKs send beside it are a tenth of that. */
+const MOST_HEADER_BYTES = 16 * 1024;
+
+/** What one client may cost, and how long. Values in milliseconds where they are times. */
+const LIMITS = {
+  maxHeaderSize: MOST_HEADER_BYTES,
+  // The header section and the whole request; a request has no body.
+  headersTimeout: 5_000,
+  requestTimeout: 5_000,
+  connectionsCheckingInterval: 1_000,
+  keepAliveTimeout: 65_000,
+  insecureHTTPParser: false,
+  requireHostHeader: false,
+  noDelay: true,
+} as const;
+
+/** Status of what cannot be parsed, by the parser's error code; 400 for the others. */
+const PARSE_ERROR_STATUS: Readonly<Record<string, string>> = {
+  HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
+  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
+};
+
+/** What {@link createHttpServer} needs. */
+export interface HttpServerOptions {
+  readonly handler: RequestListener;
+  readonly log: Log;
+  /** Called with the status of an answer to what could not be parsed. */
+  readonly onParseError: (status: number) => void;
+}
+
+/**
+ * An HTTP server with the limits that face pods. What cannot be parsed is answered without
+ * the handler, and logged by its code alone: the error itself carries the raw bytes.
+ */
+export function createHttpServer({ handler, log, onParseError }: HttpServerOptions): Server {
+  const server = createServer(LIMITS, handler);
+  server.maxHeadersCount = 100;
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
+    log.debug({ code: error.code, address: socket.remoteAddress }, 'request cannot be parsed');
+    if (!socket.writable || error.code === 'ECONNRESET') {
+      socket.destroy();
+      return;
+    }
+    const status = PARSE_ERROR_STATUS[error.code ?? ''] ?? '400 Bad Request';
+    const message = status.slice(4);
+    const body = JSON.stringify({
+      Code: 'BadRequest',
+      Message: message,
+      code: 'BadRequest',
+      message,
+    });
+    onParseError(Number(status.slice(0, 3)));
+    socket.end(
+      `HTTP/1.1 ${status}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`,
+    );
+  });
+  return server;
+}
+
+/**
+ * Stops listening and leaves all connections as they are: `http.Server.close` would also cut
+ * those that were accepted and have not asked yet.
+ *
+ * @param closed - Called when the last connection is gone.
+ */
+export function stopListening(server: Server, closed: () => void): void {
+  NetServer.prototype.close.call(server, closed);
+}

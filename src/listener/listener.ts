@@ -1,0 +1,167 @@
+import { createServer, type Server } from 'node:http';
+import type { Clock, DurationMs } from '../clock.ts';
+import type { Config } from '../config/config.ts';
+import type { CredentialRequests } from '../sessions/credential-requests.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import { CredentialsEndpoint } from './credentials-endpoint.ts';
+import { createHttpServer, stopListening } from './http-server.ts';
+import { ListenError, listen } from './listening.ts';
+import { type ProbedAddress, Probes } from './probes.ts';
+
+/** How long connections that are idle stay open when the broker stops. */
+const LINGER: DurationMs = 500;
+
+/** What {@link Listener} is made from. */
+export interface ListenerOptions {
+  readonly clock: Clock;
+  readonly config: Config;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly requests: CredentialRequests;
+  readonly workersReady: () => boolean;
+  /** Ends the wait for a port that is taken. */
+  readonly signal: AbortSignal;
+}
+
+/** All of the broker's sockets: credentials, probes, metrics. */
+export class Listener {
+  readonly #options: ListenerOptions;
+  readonly #endpoint: CredentialsEndpoint;
+  readonly #probes: Probes;
+  readonly #bound: ProbedAddress[] = [];
+  readonly #credentialServers: Server[] = [];
+  readonly #otherServers: Server[] = [];
+
+  constructor(options: ListenerOptions) {
+    this.#options = options;
+    const { requests, metrics, log, config } = options;
+    this.#endpoint = new CredentialsEndpoint({
+      requests,
+      metrics,
+      log,
+      bindHosts: config.bindHosts,
+    });
+    this.#probes = new Probes({
+      addresses: () => this.#bound,
+      workersReady: options.workersReady,
+    });
+  }
+
+  /**
+   * Listens on every address. An address that the node does not have is an error when the
+   * user named it, or when it is the only one; a default IPv6 address is done without.
+   *
+   * @throws ListenError naming the address.
+   */
+  async start(): Promise<void> {
+    const { config } = this.#options;
+    await Promise.all([
+      ...config.bindHosts.map((host) => this.#listenForPods(host)),
+      this.#listenForProbes(),
+      this.#listenForMetrics(),
+    ]);
+  }
+
+  /**
+   * Accepts nothing new, and answers what was accepted.
+   *
+   * @param bound - The longest that this may take; connections still open then are cut.
+   */
+  async stop(bound: DurationMs): Promise<void> {
+    const { clock } = this.#options;
+    this.#endpoint.closing = true;
+    const closed = Promise.all(
+      this.#credentialServers.map(
+        (server) =>
+          new Promise<void>((resolve) => {
+            if (server.listening) stopListening(server, resolve);
+            else resolve();
+          }),
+      ),
+    );
+    const lingers = [
+      // Whoever keeps a connection alive has had time to use it once more by then.
+      clock.setTimeout(
+        () => {
+          for (const server of this.#credentialServers) server.closeIdleConnections();
+        },
+        Math.min(LINGER, bound),
+      ),
+      clock.setTimeout(() => {
+        for (const server of this.#credentialServers) server.closeAllConnections();
+      }, bound),
+    ];
+    await closed;
+    for (const timer of lingers) clock.clearTimeout(timer);
+    for (const server of this.#otherServers) {
+      server.close();
+      server.closeAllConnections();
+    }
+  }
+
+  async #listenForPods(host: string): Promise<void> {
+    const { config, log, metrics } = this.#options;
+    const server = createHttpServer({
+      handler: this.#endpoint.handle,
+      log,
+      onParseError: (status) => metrics.answered(status),
+    });
+    const { port } = config;
+    if (await this.#listen(server, host, port, host.includes(':') && !config.bindHostsNamed)) {
+      this.#credentialServers.push(server);
+      this.#bound.push({ host, port });
+    }
+  }
+
+  async #listenForProbes(): Promise<void> {
+    const handle = () =>
+      createServer((request, response) => {
+        if (!this.#probes.handle(request, response)) response.writeHead(404).end();
+      });
+    const { probePort } = this.#options.config;
+    await Promise.all(
+      [
+        { host: '127.0.0.1', optional: false },
+        { host: '::1', optional: true },
+      ].map(async ({ host, optional }) => {
+        const server = handle();
+        if (await this.#listen(server, host, probePort, optional)) this.#otherServers.push(server);
+      }),
+    );
+  }
+
+  async #listenForMetrics(): Promise<void> {
+    const { config, metrics, log } = this.#options;
+    const server = createServer((request, response) => {
+      if (this.#probes.handle(request, response)) return;
+      if (request.url?.split('?', 1)[0] !== '/metrics') {
+        response.writeHead(404).end();
+        return;
+      }
+      metrics.registry.metrics().then(
+        (text) => {
+          response.writeHead(200, { 'Content-Type': metrics.registry.contentType });
+          response.end(text);
+        },
+        (error: unknown) => {
+          log.error({ err: error }, 'metrics cannot be read');
+          response.writeHead(500).end();
+        },
+      );
+    });
+    await this.#listen(server, config.metricsAddress, config.metricsPort, false);
+    this.#otherServers.push(server);
+  }
+
+  async #listen(server: Server, host: string, port: number, optional: boolean): Promise<boolean> {
+    const { clock, log, signal } = this.#options;
+    try {
+      return await listen(server, { host, port, clock, log, signal });
+    } catch (error) {
+      if (!(error instanceof ListenError && error.absent && optional)) throw error;
+      log.warn({ address: host, port }, `${error.message}; going on without it`);
+      return false;
+    }
+  }
+}

@@ -1,0 +1,300 @@
+import type { Clock, DurationMs } from '../clock.ts';
+import type { Identified, Identity } from '../identity/identity.ts';
+import type { KeyRing } from '../identity/key-ring.ts';
+import type { VerifiedToken } from '../identity/verified-tokens.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { PodIdentity } from '../tokens/claims.ts';
+import type { CallQueue } from './call-queue.ts';
+import type { FetchFailure } from './failure.ts';
+import type { Opened, RoleSessions } from './role-sessions.ts';
+import { handOver, type ServedCredentials } from './served-credentials.ts';
+import type { Landed } from './session.ts';
+import { type ScopeRules, scopeOf, tokenSessionKey } from './session-key.ts';
+import type { UnverifiedBudget } from './unverified-budget.ts';
+
+/** What a request gets. */
+export type Answer =
+  /** `body` is the answer; `outcome` says how it came about. */
+  | { readonly kind: 'credentials'; readonly body: string; readonly outcome: Outcome }
+  /** The token is not acceptable. */
+  | { readonly kind: 'bad-token'; readonly reason: string }
+  /** EKS Auth or the way to it: see the failure. */
+  | { readonly kind: 'failed'; readonly failure: FetchFailure; readonly retryAfter: DurationMs }
+  /** The wait was over first; the work goes on. `last` is what its latest attempt failed with. */
+  | {
+      readonly kind: 'too-slow';
+      readonly last: FetchFailure | undefined;
+      readonly retryAfter: DurationMs;
+    };
+
+/** From a session that was there, by waiting for another's fetch, or by a fetch of its own. */
+export type Outcome = 'hit' | 'joined' | 'miss';
+
+/** What {@link CredentialRequests} is made from. */
+export interface CredentialRequestsOptions {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly identity: Pick<Identity, 'recall' | 'identify'>;
+  readonly sessions: RoleSessions;
+  readonly queue: Pick<CallQueue, 'expectedWait'>;
+  readonly budget: UnverifiedBudget;
+  readonly scopeRules: ScopeRules;
+  /** How long a request waits for its credentials. */
+  readonly clientWait: DurationMs;
+  readonly keyRing: Pick<KeyRing, 'onceFetched' | 'issuer' | 'useIssuer'>;
+  /** A request goes to EKS Auth because its token cannot be verified here. */
+  readonly onUnverified: (cause: string) => void;
+}
+
+/** One request that waits; `last` is why it has nothing yet. */
+interface Waiter {
+  over: boolean;
+  last: () => FetchFailure | undefined;
+}
+
+/** The least that a client is asked to wait before it tries again. */
+const LEAST_RETRY_AFTER: DurationMs = 1_000;
+
+/** Answers requests for credentials: who asks, which session that opens, what it holds. */
+export class CredentialRequests {
+  readonly #options: CredentialRequestsOptions;
+  #unverifiedSessions = false;
+
+  constructor(options: CredentialRequestsOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * The answer to a token that was verified before and whose session is there: no waiting, no
+   * cryptography, nothing but look-ups.
+   *
+   * @param token - As presented.
+   * @param address - The caller's, for the audit line.
+   * @returns The body, or undefined when {@link obtain} has to be asked.
+   */
+  hit(token: string, address: () => string): string | undefined {
+    const { clock, identity, sessions } = this.#options;
+    const now = clock.now();
+    const verified = identity.recall(token, now);
+    if (verified === undefined) return undefined;
+    const session = sessions.servable(verified.sessionKey, now);
+    if (session === undefined) return undefined;
+    const credentials = session.credentials as ServedCredentials;
+    if (now >= session.renewAt) sessions.renewIfDue(session, verified, now);
+    if (verified.handed !== credentials) {
+      verified.handed = credentials;
+      this.#audit(credentials, verified.pod, address());
+    }
+    return credentials.body;
+  }
+
+  /**
+   * The answer to any token, after at most `clientWait`. Whatever is still under way then
+   * goes on: the next try finds it done.
+   *
+   * @param token - As presented; nothing about it is trusted.
+   * @param address - The caller's.
+   */
+  async obtain(token: string, address: string): Promise<Answer> {
+    const { clock, clientWait } = this.#options;
+    const waiter: Waiter = { over: false, last: () => undefined };
+    const { promise, resolve } = Promise.withResolvers<Answer>();
+    const timer = clock.setTimeout(() => {
+      waiter.over = true;
+      resolve({ kind: 'too-slow', last: waiter.last(), retryAfter: this.#retryAfter() });
+    }, clientWait);
+    const work = this.#obtain(token, address, waiter);
+    try {
+      return await Promise.race([work, promise]);
+    } finally {
+      waiter.over = true;
+      clock.clearTimeout(timer);
+      // What is left of the work ends by itself, and must not end the process.
+      work.catch(() => undefined);
+    }
+  }
+
+  async #obtain(token: string, address: string, waiter: Waiter): Promise<Answer> {
+    const { identity } = this.#options;
+    for (;;) {
+      const who = await identity.identify(token);
+      if (who.kind === 'refused') return { kind: 'bad-token', reason: who.reason };
+      if (who.kind === 'unavailable') {
+        const failure = { kind: 'service', code: 'KeysUnavailable', message: who.reason } as const;
+        return { kind: 'failed', failure, retryAfter: this.#retryAfter() };
+      }
+      const answer =
+        who.kind === 'verified'
+          ? await this.#verified(who.verified, address, waiter)
+          : await this.#unverified(token, who, address, waiter);
+      if (answer !== undefined) return answer;
+      if (waiter.over) return { kind: 'too-slow', last: undefined, retryAfter: LEAST_RETRY_AFTER };
+    }
+  }
+
+  /**
+   * Keys have arrived: what tokens fetched for themselves alone becomes the session that they
+   * open, where they verify now.
+   */
+  async adoptUnverified(): Promise<void> {
+    if (!this.#unverifiedSessions) return;
+    const { sessions, identity, scopeRules } = this.#options;
+    const tokens = sessions.tokensOfScope('token');
+    await Promise.all(
+      tokens.map(async (token) => {
+        const who = await identity.identify(token);
+        if (who.kind !== 'verified') return;
+        const scope = scopeOf(who.verified.pod, scopeRules);
+        if (scope !== 'token') {
+          sessions.adopt(tokenSessionKey(token), who.verified.sessionKey, scope);
+        }
+      }),
+    );
+  }
+
+  /** @returns Undefined when it is to be tried anew. */
+  async #verified(
+    verified: VerifiedToken,
+    address: string,
+    waiter: Waiter,
+  ): Promise<Answer | undefined> {
+    const { sessions, scopeRules } = this.#options;
+    const { pod, sessionKey, token } = verified;
+    const scope = scopeOf(pod, scopeRules);
+    if (this.#unverifiedSessions && scope !== 'token') {
+      sessions.adopt(tokenSessionKey(token), sessionKey, scope);
+    }
+    const opened = sessions.open(sessionKey, scope, verified, 'foreground');
+    return await this.#await(opened, verified, address, waiter);
+  }
+
+  /**
+   * A token that nothing here proves: EKS Auth judges it, within a small budget, in a session
+   * of the token's own. If keys arrive while it waits, it is verified after all.
+   */
+  async #unverified(
+    token: string,
+    { pod, cause }: Extract<Identified, { kind: 'unverified' }>,
+    address: string,
+    waiter: Waiter,
+  ): Promise<Answer | undefined> {
+    const { sessions, budget, onUnverified } = this.#options;
+    const key = tokenSessionKey(token);
+    const live = { token, pod };
+    if (!sessions.has(key)) {
+      const wait = budget.take(address);
+      if (wait > 0) {
+        waiter.last = () => UNVERIFIED_WAITS;
+        await this.#pauseForKeys(wait);
+        return undefined;
+      }
+      onUnverified(cause);
+    }
+    this.#unverifiedSessions = true;
+    const opened = sessions.open(key, 'token', live, 'unverified');
+    if (opened.kind === 'fetch' && !opened.joined) {
+      void opened.fetch.landed.then((landed) => landed.ok && this.#accepted(pod.issuer));
+    }
+    return await this.#await(opened, live, address, waiter);
+  }
+
+  async #await(
+    opened: Opened,
+    live: { readonly token: string; readonly pod: PodIdentity },
+    address: string,
+    waiter: Waiter,
+  ): Promise<Answer | undefined> {
+    switch (opened.kind) {
+      case 'credentials':
+        return this.#give(opened.credentials, live.pod, address, 'hit');
+      case 'refused':
+        return this.#failed(opened.failure);
+      case 'later':
+        waiter.last = () => opened.failure;
+        await this.#pause(opened.wait);
+        return undefined;
+      case 'fetch': {
+        const { fetch, joined } = opened;
+        waiter.last = () => fetch.flight.lastFailure;
+        const landed: Landed = await fetch.landed;
+        if (landed.ok) {
+          // Who has hung up or was sent away was handed nothing.
+          if (waiter.over) return undefined;
+          return this.#give(landed.credentials, live.pod, address, joined ? 'joined' : 'miss');
+        }
+        const own = landed.live === undefined || landed.live.token === live.token;
+        if (landed.failure.kind === 'superseded') return undefined;
+        // What another pod's token drew says nothing about this one's.
+        if (!own && ['refused', 'token'].includes(landed.failure.kind)) return undefined;
+        return this.#failed(landed.failure);
+      }
+    }
+  }
+
+  #give(
+    credentials: ServedCredentials,
+    pod: PodIdentity,
+    address: string,
+    outcome: Outcome,
+  ): Answer {
+    this.#audit(credentials, pod, address);
+    return { kind: 'credentials', body: credentials.body, outcome };
+  }
+
+  #failed(failure: FetchFailure): Answer {
+    return { kind: 'failed', failure, retryAfter: this.#retryAfter(failure) };
+  }
+
+  /** When a client does well to try again: when its turn may have come. */
+  #retryAfter(failure?: FetchFailure): DurationMs {
+    const wait = Math.max(this.#options.queue.expectedWait, failure?.retryAfterMs ?? 0);
+    return Math.max(LEAST_RETRY_AFTER, wait);
+  }
+
+  /** One line when a pod is first handed credentials: leads from CloudTrail back to the pod. */
+  #audit(credentials: ServedCredentials, pod: PodIdentity, address: string): void {
+    if (!handOver(credentials, pod.podUid)) return;
+    this.#options.log.info(
+      {
+        pod: pod.pod,
+        podUid: pod.podUid,
+        namespace: pod.namespace,
+        serviceAccount: pod.serviceAccount,
+        address,
+        assumedRole: credentials.assumedRoleArn,
+        accessKeyId: credentials.accessKeyId,
+      },
+      'credentials handed to pod',
+    );
+  }
+
+  /** EKS Auth has accepted a token: its issuer is this cluster's, if none is known yet. */
+  #accepted(issuer: string): void {
+    const { keyRing } = this.#options;
+    if (keyRing.issuer === undefined) void keyRing.useIssuer(issuer);
+  }
+
+  /** Waits for a while, or until a fetch of keys has ended. */
+  #pauseForKeys(wait: DurationMs): Promise<void> {
+    const { clock, keyRing } = this.#options;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = clock.setTimeout(resolve, wait);
+    const takeBack = keyRing.onceFetched(resolve);
+    return promise.finally(() => {
+      clock.clearTimeout(timer);
+      takeBack();
+    });
+  }
+
+  #pause(wait: DurationMs): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#options.clock.setTimeout(resolve, wait).unref();
+    return promise;
+  }
+}
+
+const UNVERIFIED_WAITS: FetchFailure = {
+  kind: 'waiting',
+  code: 'TokenNotVerified',
+  message: 'the token cannot be verified on this node yet, and calls for such tokens are limited',
+};

@@ -1,0 +1,185 @@
+import type { Clock, DurationMs } from '../clock.ts';
+import type { RoleCredentials } from '../eks-auth/assume-role.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { AssumeRoleOutcome } from '../workers/assume-role.ts';
+import type { CallResult } from './call-pace.ts';
+import { type CallPriority, type CallQueue, type Turn, TurnExpiredError } from './call-queue.ts';
+import { type FetchFailure, isPassing } from './failure.ts';
+import type { LiveToken } from './recent-tokens.ts';
+import type { Session } from './session.ts';
+
+/** How a fetch ended. `token` is the one that drew the answer. */
+export type FlightResult =
+  | { readonly ok: true; readonly role: RoleCredentials; readonly live: LiveToken }
+  | { readonly ok: false; readonly failure: FetchFailure; readonly live: LiveToken | undefined };
+
+/** One fetch of a session, on its way; whoever wants the session waits on it. */
+export interface Flight {
+  readonly priority: CallPriority;
+  /** Never rejects. */
+  readonly result: Promise<FlightResult>;
+  /** Why the latest attempt failed, for those whose wait ends before the flight does. */
+  lastFailure: FetchFailure | undefined;
+}
+
+/** What {@link Flights} is made from. */
+export interface FlightOptions {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly queue: CallQueue;
+  /** Calls EKS Auth once. */
+  readonly assumeRole: (token: string) => Promise<AssumeRoleOutcome>;
+  /** The audience that an answer must be for. */
+  readonly audience: string;
+  /** Time for a fetch with all its attempts. */
+  readonly flightTimeout: DurationMs;
+  /** A number from 0 to 1. */
+  readonly random: () => number;
+  /** Called after each call with how it ended. */
+  readonly onCall: (failure: FetchFailure | undefined, duration: DurationMs) => void;
+}
+
+/** The first pause between attempts; doubled with each. */
+const FIRST_PAUSE: DurationMs = 100;
+const LONGEST_PAUSE: DurationMs = 2_000;
+
+/**
+ * Fetches sessions from EKS Auth. A flight belongs to its session: it goes on when the
+ * client that started it has hung up, tries again what may pass, and goes from a spent token
+ * to the session's next.
+ */
+export class Flights {
+  readonly #options: FlightOptions;
+
+  constructor(options: FlightOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Starts a fetch.
+   *
+   * @param session - Whose tokens are used after `first`.
+   * @param first - The token to begin with.
+   * @param rank - Place among calls of the same priority. Default is behind all of them.
+   */
+  start(session: Session, first: LiveToken, priority: CallPriority, rank?: number): Flight {
+    const flight: { -readonly [K in keyof Flight]: Flight[K] } = {
+      priority,
+      result: Promise.resolve() as never,
+      lastFailure: undefined,
+    };
+    flight.result = this.#fly(session, first, flight, rank);
+    return flight;
+  }
+
+  async #fly(
+    session: Session,
+    first: LiveToken,
+    flight: Flight,
+    rank: number | undefined,
+  ): Promise<FlightResult> {
+    const { clock, queue, flightTimeout } = this.#options;
+    const deadline = clock.elapsed() + flightTimeout;
+    const spent = new Set<string>();
+    let live: LiveToken | undefined = first;
+    let turn = queue.turn(flight.priority, rank);
+    let pause = 0;
+    for (let attempt = 1; ; attempt += 1) {
+      const outcome: RoleCredentials | FetchFailure = await this.#attempt(
+        session,
+        live,
+        turn,
+        clock.elapsed() + pause,
+        deadline,
+      );
+      if (!('kind' in outcome)) return { ok: true, role: outcome, live };
+      if (outcome.kind !== 'waiting') flight.lastFailure = outcome;
+      const failure = outcome.kind === 'waiting' ? (flight.lastFailure ?? outcome) : outcome;
+      if (outcome.kind === 'token') {
+        spent.add(live.token);
+        session.tokens.remove(live.token);
+        const next = session.tokens.live(clock.now()).find(({ token }) => !spent.has(token));
+        if (next === undefined) return { ok: false, failure, live };
+        live = next;
+        pause = 0;
+        continue;
+      }
+      pause = this.#pause(attempt, outcome);
+      const over = clock.elapsed() + pause >= deadline;
+      if (session.ended || !isPassing(outcome) || over) return { ok: false, failure, live };
+      // Who was throttled keeps its place; who failed lets the others go first.
+      if (outcome.kind !== 'throttled') turn = queue.turn(flight.priority, rank);
+    }
+  }
+
+  #pause(attempt: number, { kind, retryAfterMs }: FetchFailure): DurationMs {
+    // After a throttle it is the queue that paces.
+    if (kind === 'throttled') return Math.min(retryAfterMs ?? 0, LONGEST_PAUSE);
+    const longest = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (attempt - 1));
+    return longest * (0.5 + this.#options.random() / 2);
+  }
+
+  /** One call, when its turn comes; its outcome checked. */
+  async #attempt(
+    session: Session,
+    live: LiveToken,
+    turn: Turn,
+    notBefore: DurationMs,
+    deadline: DurationMs,
+  ): Promise<RoleCredentials | FetchFailure> {
+    const { queue } = this.#options;
+    try {
+      return await queue.run(turn, notBefore, deadline, async () => {
+        const value = await this.#call(session, live);
+        return { value, result: 'kind' in value ? callResult(value) : 'answered' };
+      });
+    } catch (error) {
+      if (!(error instanceof TurnExpiredError)) throw error;
+      return {
+        kind: 'waiting',
+        code: 'NotCalled',
+        message: `EKS Auth was not called: ${error.message}`,
+      };
+    }
+  }
+
+  async #call(session: Session, live: LiveToken): Promise<RoleCredentials | FetchFailure> {
+    const { clock, assumeRole, onCall } = this.#options;
+    const started = clock.elapsed();
+    const outcome = await assumeRole(live.token);
+    const checked: RoleCredentials | FetchFailure = outcome.ok
+      ? (this.#mismatch(session, outcome.role) ?? outcome.role)
+      : outcome.failure;
+    onCall('kind' in checked ? checked : undefined, clock.elapsed() - started);
+    return checked;
+  }
+
+  /** What is wrong with an answer: it has to be about this session, and of use. */
+  #mismatch(session: Session, role: RoleCredentials): FetchFailure | undefined {
+    const { audience, clock, log } = this.#options;
+    const expected = `${session.namespace}/${session.serviceAccount}`;
+    const answered = `${role.subject.namespace}/${role.subject.serviceAccount}`;
+    let message: string | undefined;
+    if (answered !== expected) message = 'EKS Auth answered for another service account';
+    else if (role.audience !== audience) message = 'EKS Auth answered for another audience';
+    else if (role.expiresAt <= clock.now()) message = 'EKS Auth answered expired credentials';
+    if (message === undefined) return undefined;
+    log.error(
+      {
+        expected: { subject: expected, audience },
+        answered: { subject: answered, audience: role.audience, expiresAt: role.expiresAt },
+        requestId: role.requestId,
+      },
+      `${message}; not served`,
+    );
+    return { kind: 'mismatch', code: 'UnexpectedAnswer', message, requestId: role.requestId };
+  }
+}
+
+function callResult({ kind }: FetchFailure): CallResult {
+  if (kind === 'throttled') return 'throttled';
+  // An answer about one session, right or wrong, does not mean that the service is in trouble.
+  return kind === 'service' || kind === 'network' || kind === 'node-credentials'
+    ? 'failed'
+    : 'answered';
+}

@@ -1,0 +1,314 @@
+import type { Clock, DurationMs, EpochMs } from '../clock.ts';
+import type { SessionScope } from '../config/config.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { CallPriority } from './call-queue.ts';
+import type { FetchFailure } from './failure.ts';
+import type { Flight, FlightResult, Flights } from './flight.ts';
+import type { LiveToken } from './recent-tokens.ts';
+import {
+  type RetentionRules,
+  type ServedCredentials,
+  servedCredentials,
+} from './served-credentials.ts';
+import { type Fetch, type Landed, Session } from './session.ts';
+
+/** Sessions with less left than this are renewed before all others. */
+const URGENT: DurationMs = 20 * 60_000;
+/** The pause after a renewal that failed with all its attempts. */
+const RENEWAL_PAUSE: DurationMs = 30_000;
+const URGENT_RENEWAL_PAUSE: DurationMs = 5_000;
+
+const SUPERSEDED: FetchFailure = {
+  kind: 'superseded',
+  code: 'Superseded',
+  message: 'the session was flushed while it was fetched',
+};
+
+/** What {@link RoleSessions} is made from. */
+export interface RoleSessionsOptions {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly flights: Flights;
+  readonly maxCredentialRetention: DurationMs;
+  /** Sessions held at once; 0: none is held beyond its fetch. */
+  readonly maxCacheSize: number;
+  readonly random: () => number;
+  /** Called after each renewal with how it ended. */
+  readonly onRenewal: (result: FlightResult) => void;
+  /** Called when a session makes room for another. */
+  readonly onEviction: () => void;
+}
+
+/** What a session has for whoever asks. */
+export type Opened =
+  | { readonly kind: 'credentials'; readonly credentials: ServedCredentials }
+  | { readonly kind: 'fetch'; readonly fetch: Fetch; readonly joined: boolean }
+  /** EKS Auth has just refused this very token. */
+  | { readonly kind: 'refused'; readonly failure: FetchFailure }
+  /** EKS Auth has just refused another token of the session: this one's turn comes later. */
+  | { readonly kind: 'later'; readonly wait: DurationMs; readonly failure: FetchFailure };
+
+/**
+ * The node's role sessions by key: who holds credentials, who is being fetched, and when each
+ * is renewed. One fetch a session at a time; the least recently used session goes first.
+ */
+export class RoleSessions {
+  readonly #options: RoleSessionsOptions;
+  readonly #retention: RetentionRules;
+  readonly #sessions = new Map<string, Session>();
+  #cached = 0;
+  #uses = 0;
+
+  constructor(options: RoleSessionsOptions) {
+    this.#options = options;
+    this.#retention = options;
+  }
+
+  /** Sessions that hold credentials. */
+  get size(): number {
+    return this.#cached;
+  }
+
+  /** All sessions, in no particular order. */
+  all(): IterableIterator<Session> {
+    return this.#sessions.values();
+  }
+
+  /** Whether a session is held or being fetched under this key. */
+  has(key: string): boolean {
+    return this.#sessions.has(key);
+  }
+
+  /** The session of a key, if it has credentials that may be served; the way of every hit. */
+  servable(key: string, now: EpochMs): Session | undefined {
+    const session = this.#sessions.get(key);
+    if (session?.credentials === undefined) return undefined;
+    if (now >= session.credentials.servableUntil) return undefined;
+    this.#use(session);
+    return session;
+  }
+
+  /** Renews a session that is due, with the token of whoever asked when nothing better is known. */
+  renewIfDue(session: Session, live: LiveToken, now: EpochMs): void {
+    if (now < session.renewAt || session.fetch !== undefined) return;
+    session.tokens.add(live);
+    this.#renew(session);
+  }
+
+  /**
+   * Gives whoever asks the session's credentials, or the flight that brings them: the one
+   * under way, or one that is started for it.
+   *
+   * @param key - The session's key, made from what was proven about `live`.
+   * @param live - The token of whoever asks.
+   */
+  open(key: string, scope: SessionScope, live: LiveToken, priority: CallPriority): Opened {
+    const { clock } = this.#options;
+    const session = this.#sessions.get(key) ?? new Session(key, scope, live.pod);
+    session.tokens.add(live);
+    const { credentials, fetch, refusals } = session;
+    if (credentials !== undefined && clock.now() < credentials.servableUntil) {
+      this.#use(session);
+      return { kind: 'credentials', credentials };
+    }
+    if (fetch !== undefined) return { kind: 'fetch', fetch, joined: true };
+    const elapsed = clock.elapsed();
+    const standing = refusals.standing(live.token, elapsed);
+    if (standing !== undefined) return { kind: 'refused', failure: standing };
+    const wait = refusals.nextTryAt - elapsed;
+    if (wait > 0 && session.lastFailure !== undefined) {
+      return { kind: 'later', wait, failure: session.lastFailure };
+    }
+    this.#sessions.set(key, session);
+    return { kind: 'fetch', fetch: this.#fetch(session, live, priority), joined: false };
+  }
+
+  /** Moves what a token fetched before it could be verified to the session that it opens. */
+  adopt(tokenKey: string, key: string, scope: SessionScope): void {
+    const session = this.#sessions.get(tokenKey);
+    const credentials = session?.credentials;
+    if (session === undefined || credentials === undefined || this.#sessions.has(key)) return;
+    const adopted = new Session(key, scope, {
+      namespace: session.namespace,
+      serviceAccount: session.serviceAccount,
+    });
+    for (const live of session.tokens.live(this.#options.clock.now())) adopted.tokens.add(live);
+    adopted.usedAt = session.usedAt;
+    this.#sessions.set(key, adopted);
+    this.#end(session);
+    this.#hold(adopted, credentials);
+  }
+
+  /** Live tokens of the sessions of a scope that hold credentials. */
+  tokensOfScope(scope: SessionScope): string[] {
+    const now = this.#options.clock.now();
+    return [...this.#sessions.values()]
+      .filter((session) => session.scope === scope && session.credentials !== undefined)
+      .flatMap((session) => session.tokens.live(now).map(({ token }) => token));
+  }
+
+  /** Lets go of every session, and of every fetch that began before. */
+  flush(chosen: (session: Session) => boolean): number {
+    let flushed = 0;
+    for (const session of [...this.#sessions.values()].filter(chosen)) {
+      this.#end(session);
+      flushed += 1;
+    }
+    return flushed;
+  }
+
+  /** Renews nothing any more. */
+  stop(): void {
+    for (const session of this.#sessions.values()) this.#options.clock.clearTimeout(session.timer);
+  }
+
+  #fetch(session: Session, live: LiveToken, priority: CallPriority, rank?: number): Fetch {
+    const flight = this.#options.flights.start(session, live, priority, rank);
+    const landed = flight.result.then((result) => this.#landed(session, flight, result));
+    session.fetch = { flight, landed };
+    return session.fetch;
+  }
+
+  #landed(session: Session, flight: Flight, result: FlightResult): Landed {
+    session.fetch = undefined;
+    if (flight.priority === 'renewal') this.#options.onRenewal(result);
+    if (session.ended) return { ok: false, failure: SUPERSEDED, live: undefined };
+    if (result.ok) {
+      const credentials = servedCredentials(result.role, this.#retention);
+      session.lastFailure = undefined;
+      session.refusals.clear();
+      this.#hold(session, credentials);
+      return { ok: true, credentials, live: result.live };
+    }
+    session.lastFailure = result.failure;
+    const refused = result.failure.kind === 'refused' ? result.live : undefined;
+    if (refused !== undefined) {
+      session.refusals.add(refused.token, result.failure, this.#options.clock.elapsed());
+    }
+    if (session.credentials === undefined) this.#forgetWhenIdle(session);
+    else if (refused !== undefined) this.#refusedRenewal(session, refused);
+    else this.#renewLater(session);
+    return result;
+  }
+
+  /** Puts credentials into a session and makes room for it. */
+  #hold(session: Session, credentials: ServedCredentials): void {
+    const { clock, maxCacheSize, maxCredentialRetention } = this.#options;
+    if (maxCacheSize === 0 || maxCredentialRetention === 0) {
+      this.#end(session);
+      return;
+    }
+    if (session.credentials === undefined) this.#cached += 1;
+    session.credentials = credentials;
+    this.#use(session);
+    session.wanted = false;
+    this.#renewAt(session, credentials.renewAt - clock.now());
+    while (this.#cached > maxCacheSize) this.#evict();
+  }
+
+  #use(session: Session): void {
+    this.#uses += 1;
+    session.usedAt = this.#uses;
+    session.wanted = true;
+  }
+
+  #evict(): void {
+    let oldest: Session | undefined;
+    for (const session of this.#sessions.values()) {
+      if (session.credentials === undefined) continue;
+      if (oldest === undefined || session.usedAt < oldest.usedAt) oldest = session;
+    }
+    if (oldest === undefined) return;
+    this.#options.onEviction();
+    this.#end(oldest);
+  }
+
+  #end(session: Session): void {
+    session.ended = true;
+    this.#options.clock.clearTimeout(session.timer);
+    if (session.credentials !== undefined) this.#cached -= 1;
+    session.credentials = undefined;
+    if (this.#sessions.get(session.key) === session) this.#sessions.delete(session.key);
+  }
+
+  /** Renews a session after a while, if it is wanted by then; before that nobody renews it. */
+  #renewAt(session: Session, delay: DurationMs): void {
+    const { clock } = this.#options;
+    session.renewAt = clock.now() + Math.max(0, delay);
+    this.#wake(session, delay, () => {
+      if (session.wanted) this.#renew(session);
+      else this.#endWithCredentials(session);
+    });
+  }
+
+  #renew(session: Session): void {
+    const { clock } = this.#options;
+    const { credentials } = session;
+    if (credentials === undefined || session.fetch !== undefined) return;
+    this.#endWithCredentials(session);
+    const [live] = session.tokens.live(clock.now());
+    // Without a live token it waits for the next pod that asks with one.
+    if (live !== undefined) this.#fetch(session, live, 'renewal', credentials.expiresAt);
+  }
+
+  /** Unless it is renewed until then, a session ends when its credentials do. */
+  #endWithCredentials(session: Session): void {
+    const { clock } = this.#options;
+    const left = (session.credentials as ServedCredentials).servableUntil - clock.now();
+    this.#wake(session, left, () => {
+      if (session.fetch === undefined) this.#end(session);
+    });
+  }
+
+  #renewLater(session: Session): void {
+    const { clock, random } = this.#options;
+    const left = (session.credentials as ServedCredentials).servableUntil - clock.now();
+    if (left <= 0) {
+      this.#end(session);
+      return;
+    }
+    const pause = left < URGENT ? URGENT_RENEWAL_PAUSE : RENEWAL_PAUSE;
+    session.wanted = true;
+    this.#renewAt(session, Math.min(left, pause * (1 + random())));
+  }
+
+  #refusedRenewal(session: Session, refused: LiveToken): void {
+    const { clock, log } = this.#options;
+    const { namespace, serviceAccount, lastFailure } = session;
+    // A refusal of one pod must not cost its neighbours the session: theirs are tried first.
+    session.tokens.remove(refused.token);
+    if (session.tokens.live(clock.now()).length > 0) {
+      session.wanted = true;
+      this.#renewAt(session, session.refusals.nextTryAt - clock.elapsed());
+      return;
+    }
+    log.info(
+      { namespace, serviceAccount, code: lastFailure?.code, reason: lastFailure?.message },
+      'session ended: EKS Auth refuses to renew it',
+    );
+    this.#end(session);
+  }
+
+  /** Refusals are remembered with their session, which goes once they are forgotten. */
+  #forgetWhenIdle(session: Session): void {
+    const { clock } = this.#options;
+    const wait = session.refusals.forgottenAt - clock.elapsed();
+    if (wait <= 0) {
+      this.#end(session);
+      return;
+    }
+    this.#wake(session, wait, () => {
+      if (session.fetch === undefined && session.credentials === undefined) {
+        this.#forgetWhenIdle(session);
+      }
+    });
+  }
+
+  /** Comes back to a session after a while; it has one such date at a time. */
+  #wake(session: Session, delay: DurationMs, then: () => void): void {
+    const { clock } = this.#options;
+    clock.clearTimeout(session.timer);
+    session.timer = clock.setTimeout(then, Math.max(0, delay));
+    session.timer.unref();
+  }
+}

@@ -1,0 +1,39 @@
+import { createHash } from 'node:crypto';
+import type { SessionScope } from '../config/config.ts';
+import type { PodScopeRule } from '../config/values.ts';
+import type { PodIdentity } from '../tokens/claims.ts';
+
+/** What decides which pods share a session. */
+export interface ScopeRules {
+  readonly sessionScope: SessionScope;
+  /** Whose pods have sessions of their own where the scope is `service-account`. */
+  readonly podScope: readonly PodScopeRule[];
+}
+
+/** The scope in which a verified pod's session is kept. */
+export function scopeOf(pod: PodIdentity, rules: ScopeRules): SessionScope {
+  if (rules.sessionScope !== 'service-account') return rules.sessionScope;
+  const ofItsOwn = rules.podScope.some(
+    ({ namespace, serviceAccount }) =>
+      namespace === pod.namespace &&
+      (serviceAccount === undefined || serviceAccount === pod.serviceAccount),
+  );
+  return ofItsOwn ? 'pod' : 'service-account';
+}
+
+/**
+ * The key of the session that a pod's token opens. Claims that make up a key hold neither
+ * slash nor colon (see `readClaims`), so no two sessions can come to the same key.
+ *
+ * The cluster is the same for all sessions of a broker and is not repeated in each key.
+ */
+export function sessionKey(pod: PodIdentity, token: string, scope: SessionScope): string {
+  if (scope === 'token') return tokenSessionKey(token);
+  const account = `${scope}:${pod.namespace}/${pod.serviceAccount}/${pod.serviceAccountUid}`;
+  return scope === 'pod' ? `${account}/${pod.podUid}` : account;
+}
+
+/** The key of the session that belongs to one token alone: its SHA-256 digest. */
+export function tokenSessionKey(token: string): string {
+  return `token:${createHash('sha256').update(token).digest('base64url')}`;
+}

@@ -1,0 +1,68 @@
+import type { EpochMs, Timer } from '../clock.ts';
+import type { SessionScope } from '../config/config.ts';
+import type { PodIdentity } from '../tokens/claims.ts';
+import type { FetchFailure } from './failure.ts';
+import type { Flight } from './flight.ts';
+import { type LiveToken, RecentTokens } from './recent-tokens.ts';
+import { Refusals } from './refusals.ts';
+import type { ServedCredentials } from './served-credentials.ts';
+
+/** Where a session stands in its life. */
+export type SessionState = 'absent' | 'fetching' | 'fresh' | 'renewing' | 'stale' | 'gone';
+
+/** What a fetch has brought its session. */
+export type Landed =
+  | { readonly ok: true; readonly credentials: ServedCredentials; readonly live: LiveToken }
+  | { readonly ok: false; readonly failure: FetchFailure; readonly live: LiveToken | undefined };
+
+/** A fetch that is under way for a session. */
+export interface Fetch {
+  readonly flight: Flight;
+  /** Resolves once the session is up to date; never rejects. */
+  readonly landed: Promise<Landed>;
+}
+
+/** One role session: what is held for a service account, a pod, or a token. */
+export class Session {
+  readonly key: string;
+  readonly scope: SessionScope;
+  readonly namespace: string;
+  readonly serviceAccount: string;
+  /** Tokens to fetch with. */
+  readonly tokens = new RecentTokens();
+  /** What EKS Auth refused lately, and for which tokens. */
+  readonly refusals = new Refusals();
+  credentials: ServedCredentials | undefined;
+  /** The fetch that is under way; there is never a second one. */
+  fetch: Fetch | undefined;
+  /** Somebody has asked since the credentials were fetched. */
+  wanted = false;
+  /** Order of use, for eviction. */
+  usedAt = 0;
+  /** From here on the session is renewed when somebody asks; put off after a failure. */
+  renewAt: EpochMs = 0;
+  timer: Timer | undefined;
+  lastFailure: FetchFailure | undefined;
+  /** A flush, an eviction or a refusal has ended this session: nothing more is kept in it. */
+  ended = false;
+
+  constructor(
+    key: string,
+    scope: SessionScope,
+    pod: Pick<PodIdentity, 'namespace' | 'serviceAccount'>,
+  ) {
+    this.key = key;
+    this.scope = scope;
+    this.namespace = pod.namespace;
+    this.serviceAccount = pod.serviceAccount;
+  }
+
+  /** The state at a time, by the names of the plan. */
+  state(now: EpochMs): SessionState {
+    if (this.credentials === undefined) return this.fetch === undefined ? 'absent' : 'fetching';
+    if (now >= this.credentials.servableUntil)
+      return this.fetch === undefined ? 'gone' : 'fetching';
+    if (this.fetch !== undefined) return 'renewing';
+    return this.lastFailure === undefined ? 'fresh' : 'stale';
+  }
+}

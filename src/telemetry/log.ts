@@ -1,0 +1,46 @@
+import pino from 'pino';
+import type { Verbosity } from '../config/config.ts';
+
+/** Levels of the existing agent and what they are here; `panic` and `warning` are aliases. */
+const LEVEL: Readonly<Record<Verbosity, pino.Level>> = {
+  panic: 'fatal',
+  fatal: 'fatal',
+  error: 'error',
+  warn: 'warn',
+  warning: 'warn',
+  info: 'info',
+  debug: 'debug',
+  trace: 'trace',
+};
+
+/** What a reader that stands still may cost in memory; lines beyond it are dropped. */
+const MOST_BUFFERED_BYTES = 4 * 1024 * 1024;
+
+/** Structured log: one JSON object a line with `level`, `time` (RFC 3339) and `msg`. */
+export type Log = pino.Logger;
+
+/**
+ * The program's log on standard output. Lines are written without waiting for their
+ * reader, so that a log collector that stands still never holds up an answer.
+ *
+ * @param verbosity - The least severe level to write.
+ */
+export function createLog(verbosity: Verbosity): Log {
+  const destination = pino.destination({
+    dest: 1,
+    sync: false,
+    maxLength: MOST_BUFFERED_BYTES,
+  });
+  return pino(
+    {
+      level: LEVEL[verbosity],
+      base: null,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+    },
+    destination,
+  );
+}
+
+/** A log that goes nowhere, for rooms that run without one. */
+export const silentLog: Log = pino({ level: 'silent' });

@@ -1,0 +1,52 @@
+import { assumeRoleForPodIdentity, type RoleCredentials } from '../eks-auth/assume-role.ts';
+import { classify } from '../eks-auth/classify.ts';
+import { createClient } from '../eks-auth/create-client.ts';
+import type { AssumeRoleFailure } from '../eks-auth/failure.ts';
+import type { EKSAuthClient } from '../eks-auth/index.ts';
+import type { NodeCredentials } from '../eks-auth/node-credentials.ts';
+import { outgoing } from './outgoing.ts';
+import { settings } from './settings.ts';
+
+/** One call to EKS Auth, with all that it needs; it is carried to the thread by value. */
+export interface AssumeRoleTask {
+  readonly token: string;
+  readonly region: string;
+  readonly credentials: NodeCredentials;
+}
+
+/** What came of a call. */
+export type AssumeRoleOutcome =
+  | { readonly ok: true; readonly role: RoleCredentials }
+  | { readonly ok: false; readonly failure: AssumeRoleFailure };
+
+let client: { readonly region: string; readonly eksAuth: EKSAuthClient } | undefined;
+let credentials: NodeCredentials;
+
+/** Task: one attempt at AssumeRoleForPodIdentity on a worker thread. */
+export async function assumeRole(task: AssumeRoleTask): Promise<AssumeRoleOutcome> {
+  const { clusterName } = settings();
+  // Calls that are under way have signed already; the next ones take the newest credentials.
+  credentials = task.credentials;
+  try {
+    if (client?.region !== task.region) client = { region: task.region, eksAuth: connect(task) };
+    return {
+      ok: true,
+      role: await assumeRoleForPodIdentity(client.eksAuth, { clusterName, token: task.token }),
+    };
+  } catch (error) {
+    return { ok: false, failure: classify(error) };
+  }
+}
+
+function connect({ region }: AssumeRoleTask): EKSAuthClient {
+  const { endpoint, fips, attemptTimeout, userAgent } = settings();
+  return createClient({
+    region,
+    fips,
+    endpoint,
+    attemptTimeout,
+    userAgent,
+    dispatcher: outgoing(),
+    credentials: () => credentials,
+  });
+}

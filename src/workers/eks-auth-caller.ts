@@ -1,0 +1,68 @@
+import { classify } from '../eks-auth/classify.ts';
+import { NodeCredentialsError } from '../eks-auth/failure.ts';
+import type { NodeCredentials } from '../eks-auth/node-credentials.ts';
+import type { AssumeRoleOutcome } from './assume-role.ts';
+import type { Workers } from './pool.ts';
+
+/** What {@link EksAuthCaller} is made from. */
+export interface EksAuthCallerOptions {
+  readonly workers: Pick<Workers, 'assumeRole'>;
+  readonly credentials: {
+    get(): Promise<NodeCredentials>;
+    refresh(): Promise<NodeCredentials>;
+  };
+  /** Finds out the node's region. */
+  readonly region: () => Promise<string>;
+}
+
+/**
+ * Makes calls to EKS Auth on the workers, signed as the node: its credentials and its region
+ * are found out here, once for all threads.
+ */
+export class EksAuthCaller {
+  readonly #options: EksAuthCallerOptions;
+  #region: Promise<string> | undefined;
+
+  constructor(options: EksAuthCallerOptions) {
+    this.#options = options;
+  }
+
+  /** Finds out credentials and region before the first call needs them; failures come with it. */
+  warmUp(): void {
+    this.#options.credentials.get().catch(() => undefined);
+    this.#regionOnce().catch(() => undefined);
+  }
+
+  /**
+   * One call to EKS Auth.
+   *
+   * @param token - The pod's service account token.
+   * @returns What came of it; it rejects only when no worker could take the call.
+   */
+  async assumeRole(token: string): Promise<AssumeRoleOutcome> {
+    let region: string;
+    let credentials: NodeCredentials;
+    try {
+      region = await this.#regionOnce();
+      credentials = await this.#options.credentials.get();
+    } catch (error) {
+      if (error instanceof NodeCredentialsError) return { ok: false, failure: classify(error) };
+      const message = error instanceof Error ? error.message : String(error);
+      return { ok: false, failure: { kind: 'node-credentials', code: 'NoRegion', message } };
+    }
+    const outcome = await this.#options.workers.assumeRole({ token, region, credentials });
+    if (!outcome.ok && outcome.failure.kind === 'node-credentials') {
+      // The next call has the new ones; this one is tried again by whoever made it.
+      this.#options.credentials.refresh().catch(() => undefined);
+    }
+    return outcome;
+  }
+
+  #regionOnce(): Promise<string> {
+    this.#region ??= this.#options.region().catch((error: unknown) => {
+      this.#region = undefined;
+      throw error;
+    });
+    return this.#region;
+  }
+}

@@ -1,0 +1,41 @@
+import { workerData } from 'node:worker_threads';
+import type { DurationMs } from '../clock.ts';
+
+/** What every worker thread is given when it starts (as worker data, so plain values only). */
+export interface WorkerSettings {
+  readonly clusterName: string;
+  /** EKS Auth, where it is not the region's own. */
+  readonly endpoint: string | undefined;
+  readonly fips: boolean;
+  readonly connectTimeout: DurationMs;
+  readonly attemptTimeout: DurationMs;
+  readonly userAgent: string;
+  /** The proxy and CA variables of the broker's environment that outgoing calls follow. */
+  readonly environment: Readonly<Record<string, string>>;
+}
+
+/** Variables that say how calls leave the node. */
+const TRANSPORT_VARIABLES: readonly string[] = [
+  'HTTPS_PROXY',
+  'https_proxy',
+  'HTTP_PROXY',
+  'http_proxy',
+  'NO_PROXY',
+  'no_proxy',
+  'AWS_CA_BUNDLE',
+];
+
+/** Picks what {@link WorkerSettings.environment} holds out of a process environment. */
+export function transportEnvironment(environment: NodeJS.ProcessEnv): Record<string, string> {
+  const picked: Record<string, string> = {};
+  for (const name of TRANSPORT_VARIABLES) {
+    const value = environment[name];
+    if (value) picked[name] = value;
+  }
+  return picked;
+}
+
+/** The settings that this worker thread was started with. */
+export function settings(): WorkerSettings {
+  return workerData as WorkerSettings;
+}

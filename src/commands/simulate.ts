@@ -53,7 +53,7 @@ export function simulateCommand(): Command {
         simulator = await startSimulator(optionsOf(flags));
       } catch (error) {
         const { message } = error as Error;
-        if (error instanceof TypeError) command.error(`error: ${message}`);
+        if (error instanceof TypeError) command.error(`error: ${namingFlag(message)}`);
         process.stderr.write(`error: the simulator cannot start: ${message}\n`);
         process.exitCode = 1;
         return;
@@ -67,7 +67,7 @@ export function simulateCommand(): Command {
 function optionsOf(flags: Flags): SimulatorOptions {
   const { quota, burst, ...options } = flags;
   if (quota === undefined) {
-    if (burst !== undefined) throw new TypeError("option '--burst' needs '--quota'");
+    if (burst !== undefined) throw new TypeError('burst needs a --quota');
     return options;
   }
   return { ...options, quota: { rate: quota, burst: burst ?? Math.max(1, Math.ceil(quota)) } };
@@ -99,6 +99,11 @@ An association, a pod, and a role session for it:
   aws eks-auth assume-role-for-pod-identity ${endpoint} --token "$TOKEN"
   aws sts get-caller-identity --endpoint-url ${url}
 
+The broker against it, with the node's credentials:
+
+  pod-identity-broker server --cluster-name ${clusterName} --endpoint ${url} \\
+    --bind-hosts 127.0.0.1 --port 8080
+
 Stop with Ctrl-C.
 `;
 }
@@ -118,6 +123,14 @@ function checked<T>(read: (text: string) => T): (text: string) => T {
       throw new InvalidArgumentError((error as Error).message);
     }
   };
+}
+
+/** Options are called `sessionLifetime` inside and `--session-lifetime` outside. */
+function namingFlag(message: string): string {
+  return message.replace(
+    /^[a-z][A-Za-z]+/,
+    (name) => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`,
+  );
 }
 
 /** Resolves at the first of these signals. */

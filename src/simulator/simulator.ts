@@ -107,7 +107,7 @@ export async function startSimulator(given: SimulatorOptions = {}): Promise<Simu
     account,
     region,
     partition,
-    now: clock.now,
+    now: () => clock.now(),
     delay: () => settings.associationDelay,
     roles,
   });

@@ -1,0 +1,309 @@
+import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
+import { randomInt } from 'node:crypto';
+import { once } from 'node:events';
+import { type IncomingHttpHeaders, request } from 'node:http';
+import { createServer } from 'node:net';
+import { createInterface } from 'node:readline';
+import { setTimeout as pause } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import t from 'tap';
+import type { Credentials } from '../../src/simulator/credential-authority.ts';
+
+/** How long a broker may take to be ready; plenty, for machines that are busy. */
+const READY_WITHIN = 30_000;
+/** How long it may take to stop before it is killed. */
+const STOP_WITHIN = 15_000;
+
+/** As much of a simulator as a broker has to know; one in another process will do. */
+export interface SimulatedCluster {
+  readonly url: string;
+  readonly clusterName: string;
+  readonly region: string;
+  readonly nodeCredentials: Credentials;
+}
+
+/** How to run the program. */
+export interface ProgramOptions {
+  /** Flags behind `server`. */
+  readonly args?: readonly string[];
+  /** The whole environment but for `PATH` and coverage; nothing else is inherited. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  /** Adds `--cluster-name`, `--endpoint` and the node's AWS environment. */
+  readonly simulator?: SimulatedCluster;
+  /** Run the sources (default) or what `npm run build` made of them. */
+  readonly sources?: 'src' | 'dist';
+  /** Starts the process; default `child_process.spawn`. Given for other network namespaces. */
+  readonly spawn?: (command: string, args: string[], options: SpawnOptions) => ChildProcess;
+}
+
+/** How to start a broker. */
+export interface BrokerOptions extends ProgramOptions {
+  /** Whose teardown stops it; default the test file's. */
+  readonly t?: { teardown(callback: () => Promise<unknown>): unknown };
+  /** Leave addresses and ports as they are by default, and do not wait for `/readyz`. */
+  readonly defaultAddresses?: boolean;
+}
+
+/** One line of the broker's log. */
+export interface LogLine {
+  readonly level: string;
+  readonly time: string;
+  readonly msg: string;
+  // biome-ignore lint/suspicious/noExplicitAny: every message has fields of its own
+  readonly [field: string]: any;
+}
+
+/** What the broker answered. */
+export interface BrokerAnswer {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly text: string;
+  /** The body as JSON; undefined where it is none. */
+  // biome-ignore lint/suspicious/noExplicitAny: whatever was answered
+  readonly body: any;
+}
+
+/** A broker in a process of its own. */
+export interface BrokerProcess {
+  readonly pid: number;
+  /** `http://127.0.0.1:<port>`, without the path. */
+  readonly baseUrl: string;
+  /** `<baseUrl>/v1/credentials`. */
+  readonly credentialsUri: string;
+  readonly port: number;
+  readonly probePort: number;
+  readonly metricsPort: number;
+  /** Standard output so far. */
+  readonly lines: readonly string[];
+  /** Standard error so far. */
+  stderr(): string;
+  /** The lines of standard output that are log lines, parsed. */
+  logs(): LogLine[];
+  /** Resolves with the first log line, past or future, that matches; rejects after a while. */
+  logged(matches: (line: LogLine) => boolean): Promise<LogLine>;
+  /** Asks for credentials; headers given go over `Authorization` and `Host`. */
+  get(
+    token: string | undefined,
+    headers?: Readonly<Record<string, string>>,
+    options?: { readonly path?: string; readonly method?: string },
+  ): Promise<BrokerAnswer>;
+  /** The metrics, by name and labels as they are written: `pod_identity_http_response{code="200"}`. */
+  metrics(): Promise<Map<string, number>>;
+  /** Sends the signal (default SIGTERM) and waits for the end: the exit code, null if killed. */
+  stop(signal?: NodeJS.Signals): Promise<number | null>;
+  /** Resolves with the exit code when the process has ended. */
+  readonly exited: Promise<number | null>;
+}
+
+/** The environment of a node of this cluster: its AWS credentials and region, and no IMDS. */
+export function nodeEnvironment(cluster: Pick<SimulatedCluster, 'nodeCredentials' | 'region'>) {
+  const { accessKeyId, secretAccessKey, sessionToken } = cluster.nodeCredentials;
+  return {
+    AWS_ACCESS_KEY_ID: accessKeyId,
+    AWS_SECRET_ACCESS_KEY: secretAccessKey,
+    ...(sessionToken !== undefined && { AWS_SESSION_TOKEN: sessionToken }),
+    AWS_REGION: cluster.region,
+    AWS_EC2_METADATA_DISABLED: 'true',
+  };
+}
+
+/**
+ * Starts `server` as a process on free ports of 127.0.0.1, waits until it is ready and stops
+ * it at teardown.
+ *
+ * @throws Error with the broker's output, where it ends or is not ready in time.
+ */
+export async function startBroker(options: BrokerOptions = {}): Promise<BrokerProcess> {
+  const [port, probePort, metricsPort] = options.defaultAddresses
+    ? [80, 2703, 2705]
+    : [await freePort(), await freePort(), await freePort()];
+  const addresses = ['--bind-hosts=127.0.0.1', '--metrics-address=127.0.0.1'];
+  const ports = [`--port=${port}`, `--probe-port=${probePort}`, `--metrics-port=${metricsPort}`];
+  const child = launch('server', {
+    ...options,
+    args: [...(options.defaultAddresses ? [] : [...addresses, ...ports]), ...(options.args ?? [])],
+  });
+  const output = collect(child);
+  const baseUrl = `http://127.0.0.1:${port}`;
+  const broker: BrokerProcess = {
+    pid: child.pid ?? 0,
+    baseUrl,
+    credentialsUri: `${baseUrl}/v1/credentials`,
+    port,
+    probePort,
+    metricsPort,
+    lines: output.lines,
+    stderr: output.stderr,
+    logs: output.logs,
+    logged: async (matches) => {
+      const found = () => output.logs().find(matches);
+      await until(() => found() !== undefined, `no such log line:\n${output.lines.join('\n')}`);
+      return found() as LogLine;
+    },
+    get: (token, headers, { path = '/v1/credentials', method = 'GET' } = {}) =>
+      ask(port, path, method, { ...(token !== undefined && { Authorization: token }), ...headers }),
+    metrics: async () =>
+      parseMetrics((await ask(metricsPort, '/metrics', 'GET', { Connection: 'close' })).text),
+    exited: output.exited,
+    stop: async (signal = 'SIGTERM') => {
+      child.kill(signal);
+      const last = setTimeout(() => child.kill('SIGKILL'), STOP_WITHIN);
+      const code = await output.exited;
+      clearTimeout(last);
+      return code;
+    },
+  };
+  (options.t ?? t).teardown(() => broker.stop());
+  if (!options.defaultAddresses) await ready(broker, output);
+  return broker;
+}
+
+/** Runs the program to its end. `args` begins with the command's name. */
+export async function runProgram(
+  args: readonly string[],
+  options: Omit<ProgramOptions, 'args'> = {},
+): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  const [command = '', ...rest] = args;
+  const output = collect(launch(command, { ...options, args: rest }));
+  const code = await output.exited;
+  return {
+    code,
+    stdout: output.lines.map((line) => `${line}\n`).join(''),
+    stderr: output.stderr(),
+  };
+}
+
+/** A port of 127.0.0.1 that nobody listens on, outside the range of outgoing connections. */
+export async function freePort(): Promise<number> {
+  for (;;) {
+    const port = randomInt(10_000, 32_000);
+    const server = createServer();
+    const listens = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false));
+      server.listen(port, '127.0.0.1', () => resolve(true));
+    });
+    if (!listens) continue;
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
+}
+
+function launch(command: string, options: ProgramOptions): ChildProcess {
+  const { simulator, sources = 'src', env = {}, args = [] } = options;
+  const main = sources === 'src' ? 'src/main.ts' : 'dist/main.js';
+  const cluster =
+    simulator === undefined
+      ? []
+      : [`--cluster-name=${simulator.clusterName}`, `--endpoint=${simulator.url}`];
+  const { PATH, NODE_V8_COVERAGE } = process.env;
+  return (options.spawn ?? spawn)(
+    process.execPath,
+    [fileURLToPath(new URL(`../../${main}`, import.meta.url)), command, ...cluster, ...args],
+    {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: {
+        PATH,
+        ...(NODE_V8_COVERAGE !== undefined && { NODE_V8_COVERAGE }),
+        ...(simulator !== undefined && nodeEnvironment(simulator)),
+        ...env,
+      },
+    },
+  );
+}
+
+type Output = ReturnType<typeof collect>;
+
+function collect(child: ChildProcess) {
+  const lines: string[] = [];
+  let errors = '';
+  const { stdout, stderr } = child;
+  if (stdout === null || stderr === null) throw new TypeError('output has to be piped');
+  createInterface({ input: stdout }).on('line', (line) => lines.push(line));
+  stderr.setEncoding('utf8').on('data', (text: string) => {
+    errors += text;
+  });
+  // 'close' comes after the last of the output.
+  const exited = once(child, 'close').then(([code]) => code as number | null);
+  exited.catch(() => undefined);
+  return {
+    lines,
+    exited,
+    stderr: () => errors,
+    logs: () =>
+      lines.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line)) as LogLine[],
+  };
+}
+
+async function ready(broker: BrokerProcess, output: Output): Promise<void> {
+  let ended = false;
+  void output.exited.finally(() => {
+    ended = true;
+  });
+  await until(
+    async () => {
+      if (ended) return true;
+      const answer = await ask(broker.probePort, '/readyz', 'GET', {}).catch(() => undefined);
+      return answer?.status === 200;
+    },
+    () => `not ready:\n${output.lines.join('\n')}\n${output.stderr()}`,
+  );
+  if (ended) {
+    const code = await output.exited;
+    throw new Error(`ended with ${code}:\n${output.lines.join('\n')}\n${output.stderr()}`);
+  }
+}
+
+async function until(
+  holds: () => boolean | Promise<boolean>,
+  complaint: string | (() => string),
+): Promise<void> {
+  const deadline = performance.now() + READY_WITHIN;
+  while (!(await holds())) {
+    if (performance.now() > deadline) {
+      throw new Error(typeof complaint === 'string' ? complaint : complaint());
+    }
+    await pause(20);
+  }
+}
+
+function ask(
+  port: number,
+  path: string,
+  method: string,
+  headers: Readonly<Record<string, string>>,
+): Promise<BrokerAnswer> {
+  return new Promise((resolve, reject) => {
+    const asked = request({ host: '127.0.0.1', port, path, method, headers, agent: false });
+    asked.on('error', reject);
+    asked.on('response', (response) => {
+      let text = '';
+      response.setEncoding('utf8').on('data', (chunk: string) => {
+        text += chunk;
+      });
+      response.on('error', reject);
+      response.on('end', () => {
+        const { statusCode: status = 0, headers: received } = response;
+        resolve({ status, headers: received, text, body: parsed(text) });
+      });
+    });
+    asked.end();
+  });
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Reads Prometheus' text format: name with labels → value. */
+export function parseMetrics(text: string): Map<string, number> {
+  const metrics = new Map<string, number>();
+  for (const line of text.split('\n')) {
+    const match = /^([a-zA-Z_:][\w:]*(?:\{.*\})?) (\S+)$/.exec(line);
+    if (match !== null) metrics.set(match[1] as string, Number(match[2]));
+  }
+  return metrics;
+}

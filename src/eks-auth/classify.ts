@@ -1,4 +1,4 @@
-import type { DurationMs } from '../clock.ts';
+import type { DurationMs, EpochMs } from '../clock.ts';
 import type { AssumeRoleFailure, AssumeRoleFailureKind } from './failure.ts';
 import { scrub } from './scrub.ts';
 
@@ -182,6 +182,11 @@ function retryAfter(headers: Thrown): DurationMs | undefined {
   if (!value) return undefined;
   const delay = /^\d+$/.test(value)
     ? Number(value) * 1_000
-    : Date.parse(value) - Date.parse(text(headers.date) ?? '');
+    : httpDate(value) - httpDate(text(headers.date) ?? '');
   return Number.isNaN(delay) ? undefined : Math.min(Math.max(delay, 0), MAX_RETRY_AFTER);
+}
+
+function httpDate(value: string): EpochMs {
+  // Date.parse alone takes "-1" for a year.
+  return value.endsWith(' GMT') ? Date.parse(value) : Number.NaN;
 }

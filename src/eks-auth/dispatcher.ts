@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import { Agent, Client, type Dispatcher, Pool, ProxyAgent } from 'undici';
@@ -165,8 +166,11 @@ function bundle(env: Environment): string | undefined {
   } catch (cause) {
     throw new Error(`AWS_CA_BUNDLE: cannot read ${path}`, { cause });
   }
-  if (!pem.includes('-----BEGIN CERTIFICATE-----')) {
-    throw new Error(`AWS_CA_BUNDLE: no certificate in ${path}`);
+  try {
+    // Node leaves out what it cannot parse, and would then trust nobody, without a word.
+    new X509Certificate(pem);
+  } catch (cause) {
+    throw new Error(`AWS_CA_BUNDLE: no certificate in ${path}`, { cause });
   }
   return pem;
 }

@@ -66,10 +66,7 @@ export const answerError = (
   );
 
 /** Starts a server on loopback that ends with the test. */
-export async function startServer(
-  t: Test,
-  tls?: { readonly cert: string; readonly key: string },
-): Promise<TestServer> {
+export async function startServer(t: Test, tls?: https.ServerOptions): Promise<TestServer> {
   const received: Received[] = [];
   const sockets = new Set<Socket>();
   const numbers = new WeakMap<object, number>();

@@ -105,7 +105,10 @@ export class Flights {
         continue;
       }
       pause = this.#pause(attempt, outcome);
-      const over = clock.elapsed() + pause >= deadline;
+      const over =
+        clock.elapsed() + pause >= deadline ||
+        // A session that is still served can wait longer than a flight lasts.
+        (flight.priority === 'renewal' && outcome.kind !== 'throttled');
       if (session.ended || !isPassing(outcome) || over) return { ok: false, failure, live };
       // Who was throttled keeps its place; who failed lets the others go first.
       if (outcome.kind !== 'throttled') turn = queue.turn(flight.priority, rank);

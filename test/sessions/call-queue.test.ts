@@ -1,0 +1,133 @@
+import t from 'tap';
+import { CallPace } from '../../src/sessions/call-pace.ts';
+import { type CallPriority, CallQueue, TurnExpiredError } from '../../src/sessions/call-queue.ts';
+import { ManualClock } from '../support/manual-clock.ts';
+
+function queueOf(renewalQps = 1_000): { clock: ManualClock; pace: CallPace; queue: CallQueue } {
+  const clock = new ManualClock();
+  const pace = new CallPace(clock);
+  return { clock, pace, queue: new CallQueue(clock, pace, renewalQps) };
+}
+
+const answered = { result: 'answered', value: undefined } as const;
+
+t.test('calls start at once while nothing bounds them', async (t) => {
+  const { clock, queue } = queueOf();
+  let started = 0;
+  const call = () => {
+    started += 1;
+    return new Promise<never>(() => undefined);
+  };
+  for (let i = 0; i < 300; i += 1) {
+    queue.run(queue.turn('foreground'), 0, 60_000, call).catch(() => undefined);
+  }
+  await clock.advance(0);
+  t.equal(started, 256, 'up to the most that may be under way');
+  t.equal(queue.waiting, 44);
+});
+
+t.test('who waits goes by priority, then in order of arrival', async (t) => {
+  const { clock, pace, queue } = queueOf();
+  for (let i = 0; i < 20; i += 1) pace.ended('answered');
+  pace.ended('throttled');
+  const order: string[] = [];
+  const run = (priority: CallPriority, name: string, rank?: number) =>
+    queue.run(queue.turn(priority, rank), 0, 60_000, async () => {
+      order.push(name);
+      return answered;
+    });
+  const all = [
+    run('unverified', 'u1'),
+    run('renewal', 'r-late', 200),
+    run('renewal', 'r-soon', 100),
+    run('foreground', 'f1'),
+    run('foreground', 'f2'),
+  ];
+  await clock.advance(5_000);
+  await Promise.all(all);
+  t.same(order, ['f1', 'f2', 'r-soon', 'r-late', 'u1']);
+});
+
+t.test('renewals keep to their own budget, and hold up nobody', async (t) => {
+  const { clock, queue } = queueOf(2);
+  const renewed: number[] = [];
+  let foreground = 0;
+  const renewals = Array.from({ length: 8 }, () =>
+    queue.run(queue.turn('renewal'), 0, 60_000, async () => {
+      renewed.push(clock.elapsed());
+      return answered;
+    }),
+  );
+  await clock.advance(0);
+  t.equal(renewed.length, 2, 'the burst is one second of the budget');
+  await queue.run(queue.turn('foreground'), 0, 60_000, async () => {
+    foreground += 1;
+    return answered;
+  });
+  t.equal(foreground, 1);
+  await clock.advance(3_000);
+  await Promise.all(renewals);
+  t.ok((renewed.at(-1) ?? 0) >= 2_900, 'the last waits for the budget');
+});
+
+t.test('a call that backs off lets the others go first', async (t) => {
+  const { clock, queue } = queueOf();
+  const order: string[] = [];
+  const run = (name: string, notBefore: number) =>
+    queue.run(queue.turn('foreground'), notBefore, 60_000, async () => {
+      order.push(name);
+      return answered;
+    });
+  const backingOff = run('later', clock.elapsed() + 500);
+  await run('now', 0);
+  t.same(order, ['now']);
+  await clock.advance(500);
+  await backingOff;
+  t.same(order, ['now', 'later']);
+});
+
+t.test('a turn that does not come in time is given up', async (t) => {
+  const { clock, pace, queue } = queueOf();
+  for (let i = 0; i < 10; i += 1) pace.ended('failed');
+  const first = queue.run(
+    queue.turn('foreground'),
+    0,
+    clock.elapsed() + 60_000,
+    async () => answered,
+  );
+  const late = t.rejects(
+    queue.run(queue.turn('foreground'), 0, clock.elapsed() + 100, async () => answered),
+    TurnExpiredError,
+  );
+  await clock.advance(2_000);
+  await late;
+  await first;
+  t.equal(queue.waiting, 0);
+});
+
+t.test('a call that rejects frees its place and counts as failed', async (t) => {
+  const { queue, pace } = queueOf();
+  for (let i = 0; i < 3; i += 1) {
+    await t.rejects(
+      queue.run(queue.turn('foreground'), 0, 60_000, async () => {
+        throw new Error('no worker');
+      }),
+      /no worker/,
+    );
+  }
+  t.equal(queue.underWay, 0);
+  t.equal(pace.mode, 'troubled');
+});
+
+t.test('the expected wait grows with those who wait, at the pace of the calls', async (t) => {
+  const { clock, pace, queue } = queueOf();
+  t.equal(queue.expectedWait, 0);
+  for (let i = 0; i < 20; i += 1) pace.ended('answered');
+  pace.ended('throttled');
+  const waiting = Array.from({ length: 32 }, () =>
+    queue.run(queue.turn('foreground'), 0, 60_000, async () => answered),
+  );
+  t.ok(queue.expectedWait > 1_500 && queue.expectedWait < 2_500, `${queue.expectedWait}`);
+  await clock.advance(10_000);
+  await Promise.all(waiting);
+});

@@ -1,0 +1,171 @@
+import type { RoleCredentials } from '../../src/eks-auth/assume-role.ts';
+import type { AssumeRoleFailure } from '../../src/eks-auth/failure.ts';
+import { CallPace } from '../../src/sessions/call-pace.ts';
+import { CallQueue } from '../../src/sessions/call-queue.ts';
+import { Flights } from '../../src/sessions/flight.ts';
+import type { LiveToken } from '../../src/sessions/recent-tokens.ts';
+import { type Opened, RoleSessions } from '../../src/sessions/role-sessions.ts';
+import type { Landed } from '../../src/sessions/session.ts';
+import { silentLog } from '../../src/telemetry/log.ts';
+import type { PodIdentity } from '../../src/tokens/claims.ts';
+import type { AssumeRoleOutcome } from '../../src/workers/assume-role.ts';
+import { ManualClock } from './manual-clock.ts';
+
+export const AUDIENCE = 'pods.eks.amazonaws.com';
+export const HOUR = 3_600_000;
+
+/** A pod of `namespace/serviceAccount` with a token that lives a day. */
+export function liveToken(
+  clock: ManualClock,
+  serviceAccount: string,
+  pod: string,
+  { token = `token of ${pod}`, expiresIn = 24 * HOUR, namespace = 'shop' } = {},
+): LiveToken {
+  const identity: PodIdentity = {
+    namespace,
+    serviceAccount,
+    serviceAccountUid: `uid-of-${serviceAccount}`,
+    pod,
+    podUid: `uid-of-${pod}`,
+    node: undefined,
+    issuer: 'https://issuer.example',
+    notBefore: clock.now(),
+    expiresAt: clock.now() + expiresIn,
+  };
+  return { token, pod: identity };
+}
+
+/** A call that EKS Auth was asked for and has not answered yet. */
+export interface PendingCall {
+  readonly token: string;
+  readonly at: number;
+  /** Answers with credentials for the token's own service account. */
+  grant(change?: Partial<RoleCredentials>): void;
+  fail(failure: Partial<AssumeRoleFailure>): void;
+}
+
+/** Role sessions over an EKS Auth that answers when and how the test says. */
+export class SessionsHarness {
+  readonly clock = new ManualClock();
+  readonly calls: PendingCall[] = [];
+  readonly unanswered: PendingCall[] = [];
+  readonly known = new Map<string, LiveToken>();
+  readonly pace: CallPace;
+  readonly queue: CallQueue;
+  readonly sessions: RoleSessions;
+  evictions = 0;
+  renewals: boolean[] = [];
+  lifetime = 6 * HOUR;
+  /** Answers each call at once, where set. */
+  auto: ((call: PendingCall) => void) | undefined;
+  #serial = 0;
+
+  constructor({
+    maxCredentialRetention = 3 * HOUR,
+    maxCacheSize = 2_000,
+    flightTimeout = 30_000,
+    renewalQps = 3,
+    random = () => 0,
+  } = {}) {
+    const { clock } = this;
+    this.pace = new CallPace(clock);
+    this.queue = new CallQueue(clock, this.pace, renewalQps);
+    const log = silentLog;
+    this.sessions = new RoleSessions({
+      clock,
+      log,
+      flights: new Flights({
+        clock,
+        log,
+        queue: this.queue,
+        assumeRole: (token) => this.#assumeRole(token),
+        audience: AUDIENCE,
+        flightTimeout,
+        random,
+        onCall: () => undefined,
+      }),
+      maxCredentialRetention,
+      maxCacheSize,
+      random,
+      onRenewal: (result) => this.renewals.push(result.ok),
+      onEviction: () => {
+        this.evictions += 1;
+      },
+    });
+  }
+
+  /** A pod's token, known to the simulated EKS Auth. */
+  pod(
+    serviceAccount: string,
+    pod: string,
+    options: Parameters<typeof liveToken>[3] = {},
+  ): LiveToken {
+    const live = liveToken(this.clock, serviceAccount, pod, options);
+    this.known.set(live.token, live);
+    return live;
+  }
+
+  /** Opens the session of a pod's service account. */
+  open(live: LiveToken): Opened {
+    return this.sessions.open(
+      `service-account:${live.pod.namespace}/${live.pod.serviceAccount}`,
+      'service-account',
+      live,
+      'foreground',
+    );
+  }
+
+  /** Opens a session and waits for what its fetch brings. */
+  async land(live: LiveToken): Promise<Landed> {
+    const opened = this.open(live);
+    if (opened.kind !== 'fetch') throw new Error(`nothing is fetched: ${opened.kind}`);
+    return await opened.fetch.landed;
+  }
+
+  #assumeRole(token: string): Promise<AssumeRoleOutcome> {
+    const { promise, resolve } = Promise.withResolvers<AssumeRoleOutcome>();
+    const call: PendingCall = {
+      token,
+      at: this.clock.elapsed(),
+      grant: (change = {}) => {
+        this.#answered(call);
+        resolve({ ok: true, role: { ...this.#role(token), ...change } });
+      },
+      fail: (failure) => {
+        this.#answered(call);
+        resolve({
+          ok: false,
+          failure: { kind: 'service', code: 'Code', message: 'message', ...failure },
+        });
+      },
+    };
+    this.calls.push(call);
+    this.unanswered.push(call);
+    this.auto?.(call);
+    return promise;
+  }
+
+  #answered(call: PendingCall): void {
+    this.unanswered.splice(this.unanswered.indexOf(call), 1);
+  }
+
+  #role(token: string): RoleCredentials {
+    const live = this.known.get(token);
+    if (live === undefined) throw new Error('a token that nobody was given');
+    this.#serial += 1;
+    const { namespace, serviceAccount, pod } = live.pod;
+    return {
+      accessKeyId: `ASIA${this.#serial}`,
+      secretAccessKey: `made-up-${this.#serial}`,
+      sessionToken: `made-up-session-${this.#serial}`,
+      expiresAt: this.clock.now() + this.lifetime,
+      subject: { namespace, serviceAccount },
+      audience: AUDIENCE,
+      associationArn: 'arn:aws:eks:us-east-1:111122223333:podidentityassociation/c/a-1',
+      associationId: 'a-1',
+      assumedRoleArn: `arn:aws:sts::111122223333:assumed-role/${serviceAccount}/eks-c-${pod}`,
+      assumedRoleId: `AROA:eks-c-${pod}`,
+      requestId: `request-${this.#serial}`,
+    };
+  }
+}

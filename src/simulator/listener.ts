@@ -20,6 +20,7 @@ export class Listener {
   #port: number = 0;
   #outage: Promise<void> | undefined;
   #reopening: Timer | undefined;
+  #opening: Promise<void> | undefined;
 
   constructor(options: ListenerOptions, listener: RequestListener) {
     this.#options = options;
@@ -39,15 +40,9 @@ export class Listener {
   }
 
   /** Listens; the port stays the same from then on. */
-  async open(): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once('error', reject);
-      this.#server.listen(this.#port || this.#options.port, this.#options.host, () => {
-        this.#server.off('error', reject);
-        resolve();
-      });
-    });
-    this.#port = (this.#server.address() as AddressInfo).port;
+  open(): Promise<void> {
+    this.#opening = this.#listen();
+    return this.#opening;
   }
 
   /** Refuses connections and drops those that there are; {@link open} undoes it. */
@@ -75,11 +70,23 @@ export class Listener {
   /** Shuts for good. */
   async close(): Promise<void> {
     this.#options.clock.clearTimeout(this.#reopening);
+    await this.#opening?.catch(() => undefined);
     await this.shut();
   }
 
   /** Resolves when the latest {@link outage} is over. */
   async recovered(): Promise<void> {
     await this.#outage;
+  }
+
+  async #listen(): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', reject);
+      this.#server.listen(this.#port || this.#options.port, this.#options.host, () => {
+        this.#server.off('error', reject);
+        resolve();
+      });
+    });
+    this.#port = (this.#server.address() as AddressInfo).port;
   }
 }

@@ -52,7 +52,9 @@ function ask(url: URL, method: string, headers: Record<string, string>): Promise
     response.on('data', (chunk: Buffer) => {
       chunks.push(chunk);
       size += chunk.length;
-      if (size > MAX_BYTES) call.destroy(new Error(`answered more than ${MAX_BYTES} bytes`));
+      if (size <= MAX_BYTES) return;
+      fail(`answered more than ${MAX_BYTES} bytes`);
+      call.destroy();
     });
     response.on('end', () => {
       if (statusCode === 200) resolve(Buffer.concat(chunks).toString('utf8').trim());

@@ -76,7 +76,8 @@ async function explain(error: unknown): Promise<string> {
   } catch (cause) {
     metadata = cause instanceof InstanceMetadataError ? cause.message : String(cause);
   }
-  return `none in the environment or in the shared files; instance metadata: ${metadata}`;
+  const profile = process.env.AWS_PROFILE || 'default';
+  return `none in the environment or in profile ${profile} of the shared files; instance metadata: ${metadata}`;
 }
 
 function logger(warn: Warn) {

@@ -6,7 +6,7 @@ import {
 } from '@smithy/core/protocols';
 import type { HttpHandlerOptions } from '@smithy/types';
 import type { Dispatcher } from 'undici';
-import type { Clock, DurationMs } from '../clock.ts';
+import type { Clock, DurationMs, EpochMs } from '../clock.ts';
 import { exchange } from './exchange.ts';
 
 /** Input of {@link UndiciTransport}. */
@@ -19,6 +19,8 @@ export interface TransportOptions {
   readonly maxResponseBytes?: number | undefined;
   /** Default is the real time. */
   readonly clock?: Clock | undefined;
+  /** Called with the `Date` of each answer, which is to the second. Default is nothing. */
+  readonly onDate?: ((date: EpochMs) => void) | undefined;
 }
 
 const DEFAULT_ATTEMPT_TIMEOUT: DurationMs = 10_000;
@@ -42,6 +44,7 @@ export class UndiciTransport implements HttpHandler<TransportOptions> {
       attemptTimeout = DEFAULT_ATTEMPT_TIMEOUT,
       maxResponseBytes = DEFAULT_MAX_RESPONSE_BYTES,
       clock,
+      onDate,
     } = this.#options;
     const query = buildQueryString(request.query);
     const { status, headers, body } = await exchange(
@@ -61,6 +64,8 @@ export class UndiciTransport implements HttpHandler<TransportOptions> {
         clock,
       },
     );
+    const date = Date.parse(headers.date ?? '');
+    if (!Number.isNaN(date)) onDate?.(date);
     return { response: new HttpResponse({ statusCode: status, headers, body }) };
   }
 

@@ -1,9 +1,10 @@
 import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
-import { Agent, Client, type Dispatcher, Pool, ProxyAgent } from 'undici';
+import type { Dispatcher } from 'undici';
 import type { DurationMs } from '../clock.ts';
 import { type Environment, proxyFromEnvironment } from './proxy.ts';
+import { Agent, Client, Pool, ProxyAgent } from './undici.ts';
 
 /** Input of {@link createDispatcher}. */
 export interface DispatcherOptions {

@@ -4,6 +4,9 @@ import type { PodScopeRule } from './values.ts';
 /** The two addresses that EKS tells pods to ask (IPv4 and IPv6). */
 export const LINK_LOCAL_HOSTS: readonly string[] = ['169.254.170.23', 'fd00:ec2::23'];
 
+/** Where `flush` and the like find a broker that was told no other place. */
+export const DEFAULT_ADMIN_SOCKET = '/run/pod-identity-broker/admin.sock';
+
 /** What pods share one role session. */
 export const SESSION_SCOPES = ['service-account', 'pod', 'token'] as const;
 export type SessionScope = (typeof SESSION_SCOPES)[number];
@@ -34,6 +37,12 @@ export interface Config {
   readonly metricsAddress: string;
   readonly metricsPort: number;
   readonly clientWait: DurationMs;
+  /** Requests a second from one pod's address; 0: no bound. */
+  readonly maxPodQps: number;
+  /** Socket for the operator's commands. */
+  readonly adminSocket: string;
+  /** The socket was named by the user, so it has to be there. */
+  readonly adminSocketNamed: boolean;
 
   readonly sessionScope: SessionScope;
   /** Namespaces and service accounts whose sessions are a pod's own, whatever the scope. */
@@ -47,6 +56,8 @@ export interface Config {
   readonly tokenAudience: string;
   readonly jwksFile: string | undefined;
   readonly jwksUri: URL | undefined;
+  /** Where the issuer's keys are kept over a restart. */
+  readonly jwksCache: string | undefined;
   readonly kubeconfig: string | undefined;
   /** The node that tokens have to name, where they name one. */
   readonly nodeName: string | undefined;
@@ -56,7 +67,10 @@ export interface Config {
 
   readonly endpoint: URL | undefined;
   readonly rotateCredentials: boolean;
+  /** Renewals a second. */
   readonly maxServiceQps: number;
+  /** Calls to EKS Auth a second, of all kinds; undefined: no bound until it throttles. */
+  readonly maxCallQps: number | undefined;
   readonly connectTimeout: DurationMs;
   readonly attemptTimeout: DurationMs;
   readonly flightTimeout: DurationMs;

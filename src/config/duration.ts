@@ -41,14 +41,15 @@ export function parseDuration(text: string): DurationMs {
     throw new TypeError(`not a duration: ${shown} (write it as in 90s, 3h or 1h30m)`);
   }
   if (total > LONGEST) throw new TypeError(`a duration of more than 24 days: ${shown}`);
-  return total;
+  // To the nanosecond, as in Go: 1.001 s is 1,001 ms, and not a little less.
+  return Math.round(total * 1e6) / 1e6;
 }
 
 /**
  * Writes a duration as {@link parseDuration} reads it, largest units first: `1h30m`, `1.9s`,
  * `500ms`, `0s`.
  *
- * @param duration - Milliseconds, not negative.
+ * @param duration - Whole milliseconds, not negative.
  */
 export function formatDuration(duration: DurationMs): string {
   if (duration === 0) return '0s';

@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import {
   type Config,
+  DEFAULT_ADMIN_SOCKET,
   LINK_LOCAL_HOSTS,
   SESSION_SCOPES,
   type SessionScope,
@@ -27,10 +28,11 @@ interface ServerFlags {
   podScope: value.PodScopeRule[];
   maxCredentialRetentionBeforeRenewal: number;
   maxCacheSize: number;
-  tokenIssuer?: URL;
+  tokenIssuer?: string;
   tokenAudience: string;
   jwksFile?: string;
   jwksUri?: URL;
+  jwksCache?: string;
   kubeconfig?: string;
   maxVerifiedTokens: number;
   maxUnverifiedQps: number;
@@ -38,6 +40,9 @@ interface ServerFlags {
   endpoint?: URL;
   rotateCredentials: boolean;
   maxServiceQps: number;
+  maxCallQps?: number;
+  maxPodQps: number;
+  adminSocket: string;
   connectTimeout: number;
   attemptTimeout: number;
   flightTimeout: number;
@@ -81,6 +86,17 @@ function duration(flags: string, description: string, milliseconds: number): Opt
     .default(milliseconds, formatDuration(milliseconds));
 }
 
+/** A duration that has to be some time. */
+function timeout(flags: string, description: string, milliseconds: number): Option {
+  return duration(flags, description, milliseconds).argParser(
+    reader((text) => {
+      const given = parseDuration(text);
+      if (given < 1) throw new TypeError('must be at least 1ms');
+      return given;
+    }),
+  );
+}
+
 /**
  * Adds the flags of `server` to a command: those of the existing agent with its spellings
  * and defaults, and the broker's own. Each can come from the environment too
@@ -117,6 +133,12 @@ export function addServerOptions(command: Command): Command {
       option('--metrics-port <port>', 'port of the metrics endpoint')
         .argParser(reader(value.port))
         .default(2705),
+      option('--max-pod-qps <rate>', 'requests a second from one pod address; 0: no bound')
+        .argParser(reader(value.rateOrZero))
+        .default(200),
+      option('--admin-socket <path>', "socket of the operator's commands").default(
+        DEFAULT_ADMIN_SOCKET,
+      ),
     ],
     'Sessions:': [
       option('--session-scope <scope>', `what shares a session: ${SESSION_SCOPES.join(', ')}`)
@@ -139,7 +161,7 @@ export function addServerOptions(command: Command): Command {
     ],
     'Tokens:': [
       option('--token-issuer <url>', 'issuer of the tokens (default: found out)').argParser(
-        reader(value.trustedUrl),
+        reader(value.issuer),
       ),
       option('--token-audience <audience>', 'audience that tokens must have').default(
         'pods.eks.amazonaws.com',
@@ -148,6 +170,7 @@ export function addServerOptions(command: Command): Command {
       option('--jwks-uri <url>', "address of the issuer's public keys").argParser(
         reader(value.trustedUrl),
       ),
+      option('--jwks-cache <file>', 'where the public keys are kept over a restart'),
       option('--max-verified-tokens <count>', 'verified tokens remembered at once')
         .argParser(reader(value.wholeNumber(1, 1_000_000)))
         .default(8192),
@@ -162,13 +185,17 @@ export function addServerOptions(command: Command): Command {
         .default(1),
     ],
     'Calls to EKS Auth:': [
+      option(
+        '--max-call-qps <rate>',
+        'calls a second, of all kinds (default: no bound until throttled)',
+      ).argParser(reader(value.rate)),
       option('--max-service-qps <rate>', 'renewals a second')
         .argParser(reader(value.rate))
         .default(3),
-      duration('--client-wait <duration>', 'how long a request waits for its credentials', 1900),
-      duration('--connect-timeout <duration>', 'time to connect to EKS Auth', 1_000),
-      duration('--attempt-timeout <duration>', 'time for one attempt at a call', 10_000),
-      duration('--flight-timeout <duration>', 'time for a call with all its attempts', 30_000),
+      timeout('--client-wait <duration>', 'how long a request waits for its credentials', 1900),
+      timeout('--connect-timeout <duration>', 'time to connect to EKS Auth', 1_000),
+      timeout('--attempt-timeout <duration>', 'time for one attempt at a call', 10_000),
+      timeout('--flight-timeout <duration>', 'time for a call with all its attempts', 30_000),
       option('--workers <count>', 'worker threads')
         .argParser(reader(value.wholeNumber(1, 64)))
         .default(1),
@@ -193,25 +220,26 @@ export function addServerOptions(command: Command): Command {
  */
 export function serverConfig(command: Command, environment: NodeJS.ProcessEnv): Config {
   const flags = command.opts<ServerFlags>();
-  requirePositive(command, flags);
+  requireDistinctAddresses(command, flags);
   return Object.freeze({
     clusterName: flags.clusterName,
     verbosity: flags.verbosity,
     port: flags.port,
-    bindHosts: [...new Set(flags.bindHosts)],
+    bindHosts: Object.freeze([...new Set(flags.bindHosts)]),
     bindHostsNamed: command.getOptionValueSource('bindHosts') !== 'default',
     probePort: flags.probePort,
     metricsAddress: flags.metricsAddress,
     metricsPort: flags.metricsPort,
     clientWait: flags.clientWait,
     sessionScope: flags.sessionScope,
-    podScope: flags.podScope,
+    podScope: Object.freeze([...flags.podScope]),
     maxCredentialRetention: flags.maxCredentialRetentionBeforeRenewal,
     maxCacheSize: flags.maxCacheSize,
-    tokenIssuer: flags.tokenIssuer?.href.replace(/\/$/, ''),
+    tokenIssuer: flags.tokenIssuer,
     tokenAudience: flags.tokenAudience,
     jwksFile: flags.jwksFile,
     jwksUri: flags.jwksUri,
+    jwksCache: flags.jwksCache,
     kubeconfig: flags.kubeconfig,
     nodeName: environment.NODE_NAME || undefined,
     maxVerifiedTokens: flags.maxVerifiedTokens,
@@ -220,6 +248,10 @@ export function serverConfig(command: Command, environment: NodeJS.ProcessEnv): 
     endpoint: flags.endpoint,
     rotateCredentials: flags.rotateCredentials,
     maxServiceQps: flags.maxServiceQps,
+    maxCallQps: flags.maxCallQps,
+    maxPodQps: flags.maxPodQps,
+    adminSocket: flags.adminSocket,
+    adminSocketNamed: command.getOptionValueSource('adminSocket') !== 'default',
     connectTimeout: flags.connectTimeout,
     attemptTimeout: flags.attemptTimeout,
     flightTimeout: flags.flightTimeout,
@@ -227,24 +259,40 @@ export function serverConfig(command: Command, environment: NodeJS.ProcessEnv): 
   });
 }
 
-/** Refuses what each flag allows by itself but no broker can run with. */
-function requirePositive(command: Command, flags: ServerFlags): void {
-  const waits = {
-    '--client-wait': flags.clientWait,
-    '--connect-timeout': flags.connectTimeout,
-    '--attempt-timeout': flags.attemptTimeout,
-    '--flight-timeout': flags.flightTimeout,
-  };
-  for (const [flag, given] of Object.entries(waits)) {
-    if (given < 1) command.error(`error: ${flag} must be at least 1ms`);
+/**
+ * Refuses addresses that are the same: whichever comes second would wait for the broker
+ * itself to give its port free.
+ */
+function requireDistinctAddresses(command: Command, flags: ServerFlags): void {
+  const sockets = [
+    { flag: '--port', port: flags.port, hosts: flags.bindHosts },
+    { flag: '--probe-port', port: flags.probePort, hosts: ['127.0.0.1', '::1'] },
+    { flag: '--metrics-port', port: flags.metricsPort, hosts: [flags.metricsAddress] },
+  ];
+  for (const [index, socket] of sockets.entries()) {
+    for (const other of sockets.slice(0, index)) {
+      if (socket.port !== other.port) continue;
+      if (!socket.hosts.some((host) => other.hosts.some((taken) => overlap(host, taken)))) continue;
+      const names = `${nameOf(command, socket.flag)} and ${nameOf(command, other.flag)}`;
+      command.error(`error: ${names} are both ${socket.port}, on the same address`);
+    }
   }
-  const ports = new Map<number, string>();
-  for (const [flag, given] of Object.entries({
-    '--probe-port': flags.probePort,
-    '--metrics-port': flags.metricsPort,
-  })) {
-    const taken = ports.get(given);
-    if (taken !== undefined) command.error(`error: ${flag} and ${taken} are both ${given}`);
-    ports.set(given, flag);
+}
+
+/** Whether one port cannot be had on both addresses. */
+function overlap(host: string, other: string): boolean {
+  const pair = [host, other];
+  if (host === other || pair.includes('::')) return true;
+  if (pair.includes('localhost')) {
+    return pair.some((one) => ['127.0.0.1', '::1', '0.0.0.0'].includes(one));
   }
+  return pair.includes('0.0.0.0') && pair.every((one) => !one.includes(':'));
+}
+
+/** A flag, with its variable where the value came from there. */
+function nameOf(command: Command, flag: string): string {
+  const made = command.options.find(({ long }) => long === flag);
+  const fromVariable =
+    made !== undefined && command.getOptionValueSource(made.attributeName()) === 'env';
+  return fromVariable ? `${flag} (from env '${made.envVar}')` : flag;
 }

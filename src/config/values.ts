@@ -24,6 +24,11 @@ export function rate(text: string): number {
   return value;
 }
 
+/** A rate as {@link rate} takes it, or 0. */
+export function rateOrZero(text: string): number {
+  return /^0+(\.0+)?$/.test(text) ? 0 : rate(text);
+}
+
 /**
  * A boolean in the forms of Go's `strconv.ParseBool`, which the existing agent takes.
  *
@@ -62,7 +67,8 @@ export function clusterName(text: string): string {
  * Addresses to listen on: IP addresses (IPv6 with or without brackets) or `localhost`, one
  * or several with commas between them.
  *
- * @returns The addresses without brackets.
+ * @returns The addresses without brackets, IPv6 in its shortest form, as clients write it in
+ *   their Host header.
  */
 export function hosts(text: string): string[] {
   return text.split(',').map((item) => {
@@ -70,7 +76,9 @@ export function hosts(text: string): string[] {
     if (bare !== 'localhost' && isIP(bare) === 0) {
       throw new TypeError(`${JSON.stringify(item)} is not an IP address`);
     }
-    return bare;
+    // No URL can hold an address with a zone, so that stays as it is.
+    const hostname = isIP(bare) === 6 ? URL.parse(`http://[${bare}]`)?.hostname : undefined;
+    return hostname?.slice(1, -1) ?? bare;
   });
 }
 
@@ -83,7 +91,7 @@ export function host(text: string): string {
 
 /** An absolute `http` or `https` URL without credentials, query or fragment. */
 export function url(text: string): URL {
-  const parsed = URL.parse(text);
+  const parsed = /\s/.test(text) ? null : URL.parse(text);
   if (parsed === null || !['http:', 'https:'].includes(parsed.protocol)) {
     throw new TypeError('must be a URL that begins with https:// or http://');
   }
@@ -105,13 +113,22 @@ export function trustedUrl(text: string): URL {
   return parsed;
 }
 
+/**
+ * The `iss` of tokens: a URL whose answers are trusted. It stays as it is written, since
+ * issuers are compared letter by letter (RFC 8414, section 4), a slash at the end included.
+ */
+export function issuer(text: string): string {
+  trustedUrl(text);
+  return text;
+}
+
 /** Whether what `target` answers can be trusted: HTTPS, or plain HTTP to a loopback address. */
 export function isTrustedUrl(target: URL): boolean {
   if (target.protocol === 'https:') return true;
   const name = target.hostname.replace(/^\[(.*)\]$/, '$1');
-  return (
-    target.protocol === 'http:' && (/^127\./.test(name) || ['::1', 'localhost'].includes(name))
-  );
+  // A name can begin with `127.` too, and be anybody's.
+  const isLoopback = isIP(name) === 4 ? name.startsWith('127.') : /^(::1|localhost)$/.test(name);
+  return target.protocol === 'http:' && isLoopback;
 }
 
 /** A namespace, or a namespace and a service account with a slash between them. */
@@ -127,9 +144,10 @@ export interface PodScopeRule {
  * @see https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
  */
 export function podScopeRule(text: string): PodScopeRule {
-  const match = /^([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)(?:\/([a-z0-9][a-z0-9.-]{0,252}))?$/.exec(
-    text,
-  );
+  const match =
+    /^([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)(?:\/([a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?))?$/.exec(
+      text,
+    );
   if (match === null) throw new TypeError('must be a namespace, or namespace/service-account');
   return { namespace: match[1] as string, serviceAccount: match[2] };
 }

@@ -159,6 +159,8 @@ t.test('after a skew error calls are signed by the time of the service', async (
 });
 
 t.test('the endpoint follows region and FIPS', async (t) => {
+  process.env.AWS_ENDPOINT_URL_EKS_AUTH = 'https://not.looked.at';
+  t.teardown(() => delete process.env.AWS_ENDPOINT_URL_EKS_AUTH);
   const hosts: string[] = [];
   const requestHandler = new UndiciTransport({ dispatcher: createDispatcher() });
   requestHandler.handle = async (request) => {

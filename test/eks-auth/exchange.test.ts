@@ -131,6 +131,27 @@ t.test('a new connection that is closed is not tried again', async (t) => {
   }
 });
 
+t.test('nor is it where a connection in its place had answered', async (t) => {
+  // A request that stays open keeps the pool, and with it the place of the closed connection.
+  let requests = 0;
+  const server = await rawServer(t, (socket) => {
+    socket.on('data', () => {
+      requests += 1;
+      if (requests === 2) socket.end(OK);
+      if (requests === 3) socket.resetAndDestroy();
+    });
+  });
+  const dispatcher = connections(t, { connections: 2 });
+  const open = exchange(dispatcher, post(server.origin), LIMITS).catch(() => undefined);
+  while (requests < 1) await settle();
+  t.match(await exchange(dispatcher, post(server.origin), LIMITS), { status: 200 });
+  await settle();
+  await t.rejects(exchange(dispatcher, post(server.origin), LIMITS), { code: 'ECONNRESET' });
+  t.equal(requests, 3);
+  await dispatcher.destroy();
+  await open;
+});
+
 t.test('half an answer is an error, on a kept connection too', async (t) => {
   let requests = 0;
   const server = await rawServer(t, (socket) => {

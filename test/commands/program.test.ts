@@ -1,0 +1,129 @@
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import t from 'tap';
+import { freePort } from '../../src/simulator/free-port.ts';
+import { runProgram, startBroker } from '../support/broker-process.ts';
+
+/** Command lines that are refused before anything is started. */
+const REFUSED: readonly {
+  readonly name: string;
+  readonly args: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  /** What the one line has to name. */
+  readonly names: readonly string[];
+}[] = [
+  { name: 'unknown flag', args: ['server', '-c', 'x', '--portt', '80'], names: ['--portt'] },
+  { name: 'no cluster name', args: ['server'], names: ['--cluster-name'] },
+  { name: 'bad port', args: ['server', '-c=x', '-p=99999'], names: ['--port', "'99999'"] },
+  {
+    name: 'bad port in a variable',
+    args: ['server', '-c', 'x'],
+    env: { POD_IDENTITY_BROKER_PORT: 'http' },
+    names: ['--port', 'POD_IDENTITY_BROKER_PORT'],
+  },
+  {
+    name: 'bad duration',
+    args: ['server', '-c', 'x', '--client-wait=2'],
+    names: ['--client-wait'],
+  },
+  {
+    name: 'bad duration in a variable',
+    args: ['server', '-c', 'x'],
+    env: { POD_IDENTITY_BROKER_CLIENT_WAIT: '2 s' },
+    names: ['--client-wait', 'POD_IDENTITY_BROKER_CLIENT_WAIT'],
+  },
+  {
+    name: 'bad URL',
+    args: ['server', '-c', 'x', '--endpoint', 'eks-auth'],
+    names: ['--endpoint'],
+  },
+  {
+    name: 'bad URL in a variable',
+    args: ['server', '-c', 'x'],
+    env: { POD_IDENTITY_BROKER_JWKS_URI: 'http://10.0.0.1/keys' },
+    names: ['--jwks-uri', 'POD_IDENTITY_BROKER_JWKS_URI'],
+  },
+  {
+    name: 'bad cluster name in a variable',
+    args: ['server'],
+    env: { POD_IDENTITY_BROKER_CLUSTER_NAME: 'a/b' },
+    names: ['--cluster-name', 'POD_IDENTITY_BROKER_CLUSTER_NAME'],
+  },
+  {
+    name: 'a value of several lines',
+    args: ['server', '-c', 'x', '--port', '80\n\nsecond line'],
+    names: ['--port'],
+  },
+  {
+    name: 'two sockets on one address',
+    args: ['server', '-c', 'x', '--metrics-port=2703'],
+    names: ['--metrics-port', '--probe-port'],
+  },
+  { name: 'a word too many', args: ['server', '-c', 'x', 'now'], names: ['now'] },
+  { name: 'unknown command', args: ['serve'], names: ['serve'] },
+];
+
+for (const { name, args, env = {}, names } of REFUSED) {
+  t.test(`${name}: one line, exit 2`, async (t) => {
+    const { code, stdout, stderr } = await runProgram(args, { env });
+    t.equal(code, 2);
+    t.equal(stdout, '');
+    t.match(stderr, /^error: [^\n]+\n$/, 'one line');
+    for (const one of names) t.match(stderr, one);
+  });
+}
+
+t.test('version', async (t) => {
+  const { version } = JSON.parse(
+    readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
+  ) as { version: string };
+  const { code, stdout, stderr } = await runProgram(['version']);
+  t.equal(code, 0);
+  t.equal(stdout, `pod-identity-broker ${version} (Node.js ${process.version})\n`);
+  t.equal(stderr, '');
+});
+
+t.test('help', async (t) => {
+  const whole = await runProgram(['--help']);
+  t.equal(whole.code, 0);
+  for (const command of ['server', 'version'])
+    t.match(whole.stdout, new RegExp(`^ +${command} `, 'm'));
+  const server = await runProgram(['server', '--help']);
+  t.equal(server.code, 0);
+  t.equal(server.stderr, '');
+  t.match(server.stdout, '--cluster-name');
+  t.match(server.stdout, /^Addresses:$/m);
+});
+
+t.test('no command: the help, as an error', async (t) => {
+  const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+  const { status, stdout, stderr } = spawnSync(process.execPath, [main], { encoding: 'utf8' });
+  t.equal(status, 2);
+  t.equal(stdout, '');
+  t.match(stderr, /^Usage: /);
+});
+
+t.test('short flags with =, as Go takes them', async (t) => {
+  const port = await freePort();
+  const broker = await startBroker({
+    t,
+    env: { AWS_EC2_METADATA_DISABLED: 'true', AWS_REGION: 'us-east-1' },
+    args: [
+      '-c=by-short-flag',
+      `-p=${port}`,
+      '-b=127.0.0.1',
+      '-v=info',
+      '--rotate-credentials',
+      'true',
+    ],
+  });
+  const ready = await broker.logged((line) => line.msg === 'ready');
+  t.equal(ready.clusterName, 'by-short-flag');
+  t.ok(
+    broker
+      .logs()
+      .some(({ msg, address }) => msg === 'listening' && address === `127.0.0.1:${port}`),
+  );
+  t.equal(await broker.stop(), 0, 'ends well');
+});

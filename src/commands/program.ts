@@ -1,17 +1,33 @@
 import { Command, CommanderError } from 'commander';
+import { demoCommand } from './demo.ts';
 import { serverCommand } from './server.ts';
 import { versionCommand } from './version.ts';
 
 /** Exit status for a command line that cannot be carried out, as in getopt(3) programs. */
 const USAGE_ERROR = 2;
 
-/** The whole command line; each command is made by a file of its own. */
-export function program(): Command {
+/**
+ * The whole command line; each command is made by a file of its own.
+ *
+ * @param args - What it is for: the file of `simulate`, which loads the simulator, is loaded
+ *   only where it is asked for.
+ */
+async function program(args: readonly string[]): Promise<Command> {
   return new Command('pod-identity-broker')
     .description('Gives the pods of a node their EKS Pod Identity credentials.')
     .showSuggestionAfterError()
     .addCommand(serverCommand())
-    .addCommand(versionCommand());
+    .addCommand(versionCommand())
+    .addCommand(demoCommand())
+    .addCommand(await simulate(args));
+}
+
+async function simulate(args: readonly string[]): Promise<Command> {
+  const name = 'simulate';
+  const [first, second] = args.filter((word) => !word.startsWith('-'));
+  const asked = first === name || (first === 'help' && second === name);
+  const command = asked ? (await import('./simulate.ts')).simulateCommand() : new Command(name);
+  return command.description('run a local EKS: token issuer, associations, EKS Auth and STS');
 }
 
 /**
@@ -21,13 +37,14 @@ export function program(): Command {
  * @param args - The words behind the program's name.
  */
 export async function run(args: readonly string[]): Promise<void> {
-  const root = program();
+  const words = args.flatMap(unjoin);
+  const root = await program(words);
   for (const command of [root, ...root.commands]) {
     command.exitOverride();
     command.configureOutput({ outputError: (text, write) => write(`${text.split('\n')[0]}\n`) });
   }
   try {
-    await root.parseAsync(args.flatMap(unjoin), { from: 'user' });
+    await root.parseAsync(words, { from: 'user' });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     process.exitCode = error.exitCode === 0 ? 0 : USAGE_ERROR;

@@ -1,13 +1,12 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
-import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { type IncomingHttpHeaders, request } from 'node:http';
-import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import type { Credentials } from '../../src/simulator/credential-authority.ts';
+import { freePort } from '../../src/simulator/free-port.ts';
 
 /** How long a broker may take to be ready; plenty, for machines that are busy. */
 const READY_WITHIN = 30_000;
@@ -171,21 +170,6 @@ export async function runProgram(
     stdout: output.lines.map((line) => `${line}\n`).join(''),
     stderr: output.stderr(),
   };
-}
-
-/** A port of 127.0.0.1 that nobody listens on, outside the range of outgoing connections. */
-export async function freePort(): Promise<number> {
-  for (;;) {
-    const port = randomInt(10_000, 32_000);
-    const server = createServer();
-    const listens = await new Promise<boolean>((resolve) => {
-      server.once('error', () => resolve(false));
-      server.listen(port, '127.0.0.1', () => resolve(true));
-    });
-    if (!listens) continue;
-    await new Promise((resolve) => server.close(resolve));
-    return port;
-  }
 }
 
 function launch(command: string, options: ProgramOptions): ChildProcess {

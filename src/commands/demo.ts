@@ -1,0 +1,96 @@
+import { once } from 'node:events';
+import { Command, InvalidArgumentError } from 'commander';
+import { wholeNumber } from '../config/values.ts';
+import type { Demo } from '../simulator/demo/demo.ts';
+
+/** Each pod is a process. */
+const MOST_PODS = 1_000;
+const DEFAULT_PODS = 50;
+const DEFAULT_SERVICE_ACCOUNTS = 5;
+
+interface Flags {
+  pods: number;
+  serviceAccounts?: number;
+  netns?: boolean;
+  keep?: boolean;
+}
+
+/** Exit status by the signal that ended the demo early, as shells have it. */
+const INTERRUPTED: Readonly<Record<string, number>> = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 };
+
+/** `demo`: pods of a simulated EKS get their identity from a broker, with the real AWS SDK. */
+export function demoCommand(): Command {
+  return new Command('demo')
+    .description('run a simulated EKS, the broker and pods with the real AWS SDK')
+    .option('--pods <count>', 'pods to run, each a process', count, DEFAULT_PODS)
+    .option(
+      '--service-accounts <count>',
+      `service accounts of the pods (default: ${DEFAULT_SERVICE_ACCOUNTS}, or a pod each)`,
+      count,
+    )
+    .option('--netns', 'node and pods as network namespaces, on the real addresses (root)')
+    .option('--keep', 'leave all running, and print what makes a shell one of the pods')
+    .action(async (flags: Flags, command: Command) => {
+      const { pods, netns = false, keep = false } = flags;
+      const serviceAccounts = flags.serviceAccounts ?? Math.min(DEFAULT_SERVICE_ACCOUNTS, pods);
+      if (serviceAccounts > pods) {
+        command.error(
+          `error: --service-accounts is ${serviceAccounts}, more than --pods (${pods})`,
+        );
+      }
+      const signal = interruption();
+      try {
+        if (netns) await requireNamespaces();
+        const { playDemo } = await import('../simulator/demo/demo.ts');
+        const demo = await playDemo({ pods, serviceAccounts, netns, signal, say });
+        await show(demo, keep, signal).finally(() => demo.close());
+      } catch (error) {
+        if (signal.aborted) process.exitCode = INTERRUPTED[signal.reason as string] ?? 1;
+        else fail((error as Error).message);
+      }
+    });
+}
+
+/** Prints how it came out, and with `keep` waits to be told to stop. */
+async function show(demo: Demo, keep: boolean, signal: AbortSignal): Promise<void> {
+  const { failure, summary, table } = await import('../simulator/demo/report.ts');
+  say(`\n${table(demo.reports)}\n\n${summary(demo.reports)}`);
+  const reason = failure(demo.reports);
+  if (reason !== undefined) fail(reason);
+  if (!keep) return;
+  say(`\n${demo.visit}\nAll goes on running until Ctrl-C.`);
+  if (!signal.aborted) await Promise.race([once(signal, 'abort'), demo.lost]);
+}
+
+async function requireNamespaces(): Promise<void> {
+  const { namespacesProblem } = await import('../simulator/netns.ts');
+  const problem = namespacesProblem();
+  if (problem !== undefined) throw new Error(`--netns: ${problem}`);
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+function fail(reason: string): void {
+  process.stderr.write(`error: ${reason}\n`);
+  process.exitCode = 1;
+}
+
+function count(text: string): number {
+  try {
+    return wholeNumber(1, MOST_PODS)(text);
+  } catch (error) {
+    throw new InvalidArgumentError(`It ${(error as Error).message}.`);
+  }
+}
+
+/** Aborted, with the signal's name, by the first signal that asks the process to end. */
+function interruption(): AbortSignal {
+  const controller = new AbortController();
+  for (const name of Object.keys(INTERRUPTED)) {
+    // Those that follow change nothing: what was started still has to be taken away.
+    process.on(name, () => controller.abort(name));
+  }
+  return controller.signal;
+}

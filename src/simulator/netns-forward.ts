@@ -1,0 +1,17 @@
+import { connect, type Socket } from 'node:net';
+
+// Runs inside a network namespace. Its parent, which is outside, sends it connections that
+// it has accepted; each is joined to a port of the namespace's loopback. A socket stays in
+// the namespace that it was made in, whoever holds it.
+
+process.on('message', (port: number, accepted: Socket | undefined) => {
+  // The client was gone before its connection got here.
+  if (accepted === undefined) return;
+  const inside = connect(port, '127.0.0.1');
+  accepted.on('error', () => inside.destroy());
+  inside.on('error', () => accepted.destroy());
+  accepted.pipe(inside).pipe(accepted);
+});
+process.on('disconnect', () => process.exit());
+// Ctrl-C reaches every process of the terminal; the parent may still need this one.
+process.on('SIGINT', () => undefined);

@@ -45,8 +45,8 @@ const ALGORITHMS: readonly string[] = [
 /** Header parameters by which a token would choose its own key or rules (RFC 7515, section 4.1). */
 const REFUSED_PARAMETERS = ['jku', 'jwk', 'x5u', 'x5c', 'crit', 'b64'] as const;
 
-/** What EKS Auth takes for a token: three base64url parts. */
-const TOKEN_FORM = /^[A-Za-z0-9_=-]+\.[A-Za-z0-9_=-]+\.[A-Za-z0-9_=-]+$/;
+/** Three base64url parts without padding (RFC 7515, section 2). */
+const TOKEN_FORM = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
 
 /**
  * Judges a service account token: form, header, claims, and its signature where there are
@@ -89,8 +89,13 @@ export async function verifyToken(
     if (error instanceof errors.JWKSNoMatchingKey) {
       return { verdict: 'unproven', pod, cause: 'unknown-key' };
     }
-    // Two keys under one `kid`, or none named: the set is of no use for this token.
-    if (error instanceof errors.JOSEError || error instanceof TypeError) {
+    // Two keys under one `kid`, none named, or one that is no key (which WebCrypto tells by a
+    // DOMException): the set is of no use for this token.
+    if (
+      error instanceof errors.JOSEError ||
+      error instanceof TypeError ||
+      error instanceof DOMException
+    ) {
       return { verdict: 'unproven', pod, cause: 'bad-signature' };
     }
     throw error;
@@ -99,7 +104,7 @@ export async function verifyToken(
 }
 
 function readHeader(token: string): string | undefined {
-  if (!TOKEN_FORM.test(token)) {
+  if (!TOKEN_FORM.test(token) || !token.split('.').every(isCanonical)) {
     throw new UnfitTokenError(
       /^bearer /i.test(token)
         ? 'the Authorization header has to be the bare token, without a scheme'
@@ -122,6 +127,14 @@ function readHeader(token: string): string | undefined {
     throw new UnfitTokenError('its key id (kid) is not text');
   }
   return header.kid;
+}
+
+/**
+ * Whether the bits of the last letter that belong to nothing are zero (RFC 4648, section 3.5).
+ * Without that a token could be written in 16 ways, each a token of its own to a cache.
+ */
+function isCanonical(part: string): boolean {
+  return Buffer.from(part, 'base64url').toString('base64url') === part;
 }
 
 function readPayload(token: string): Readonly<Record<string, unknown>> {

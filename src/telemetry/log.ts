@@ -1,5 +1,6 @@
 import pino from 'pino';
 import type { Verbosity } from '../config/config.ts';
+import { scrub } from './scrub.ts';
 
 /** Levels of the existing agent and what they are here; `panic` and `warning` are aliases. */
 const LEVEL: Readonly<Record<Verbosity, pino.Level>> = {
@@ -37,9 +38,21 @@ export function createLog(verbosity: Verbosity): Log {
       base: null,
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
+      serializers: { err: describeError },
     },
     destination,
   );
+}
+
+/** An error with its stack, as text from which whatever looks like a token was taken out. */
+function describeError(error: unknown): unknown {
+  if (!(error instanceof Error)) return { message: scrub(String(error)) };
+  return {
+    type: error.name,
+    code: (error as NodeJS.ErrnoException).code,
+    message: scrub(error.message),
+    stack: (error.stack ?? '').split('\n').map(scrub).join('\n'),
+  };
 }
 
 /** A log that goes nowhere, for rooms that run without one. */

@@ -28,6 +28,9 @@ export class Metrics {
   readonly cacheErrors: Counter<'type' | 'code'>;
   readonly calls: Counter<'result'>;
   readonly unverified: Counter<'cause'>;
+  readonly connectionsRefused: Counter;
+  readonly workersReplaced: Counter;
+  readonly unexpectedErrors: Counter;
 
   constructor() {
     const { registry, hot, evictions } = this;
@@ -77,6 +80,21 @@ export class Metrics {
       name: 'pod_identity_broker_unverified_calls_total',
       help: 'Calls made in token scope because the token could not be verified on the node, by cause',
       labelNames: ['cause'],
+      registers,
+    });
+    this.connectionsRefused = new Counter({
+      name: 'pod_identity_broker_connections_refused_total',
+      help: 'Connections closed because their address, or the node, had too many',
+      registers,
+    });
+    this.workersReplaced = new Counter({
+      name: 'pod_identity_broker_worker_threads_replaced_total',
+      help: 'Worker threads that died or hung and were replaced',
+      registers,
+    });
+    this.unexpectedErrors = new Counter({
+      name: 'pod_identity_broker_unexpected_errors_total',
+      help: 'Errors that should not happen; the log has each with its stack',
       registers,
     });
   }

@@ -1,3 +1,4 @@
+import type { DurationMs, EpochMs } from '../clock.ts';
 import { assumeRoleForPodIdentity, type RoleCredentials } from '../eks-auth/assume-role.ts';
 import { classify } from '../eks-auth/classify.ts';
 import { createClient } from '../eks-auth/create-client.ts';
@@ -15,12 +16,17 @@ export interface AssumeRoleTask {
 }
 
 /** What came of a call. */
-export type AssumeRoleOutcome =
+export type AssumeRoleOutcome = (
   | { readonly ok: true; readonly role: RoleCredentials }
-  | { readonly ok: false; readonly failure: AssumeRoleFailure };
+  | { readonly ok: false; readonly failure: AssumeRoleFailure }
+) & {
+  /** The time of the service, by its latest answer to this thread. */
+  readonly serviceTime?: EpochMs | undefined;
+};
 
 let client: { readonly region: string; readonly eksAuth: EKSAuthClient } | undefined;
 let credentials: NodeCredentials;
+let dated: { readonly date: EpochMs; readonly at: DurationMs } | undefined;
 
 /** Task: one attempt at AssumeRoleForPodIdentity on a worker thread. */
 export async function assumeRole(task: AssumeRoleTask): Promise<AssumeRoleOutcome> {
@@ -32,10 +38,16 @@ export async function assumeRole(task: AssumeRoleTask): Promise<AssumeRoleOutcom
     return {
       ok: true,
       role: await assumeRoleForPodIdentity(client.eksAuth, { clusterName, token: task.token }),
+      serviceTime: serviceTime(),
     };
   } catch (error) {
-    return { ok: false, failure: classify(error) };
+    return { ok: false, failure: classify(error), serviceTime: serviceTime() };
   }
+}
+
+/** The date of the latest answer, and what has passed since; half a second is its mean error. */
+function serviceTime(): EpochMs | undefined {
+  return dated === undefined ? undefined : dated.date + 500 + performance.now() - dated.at;
 }
 
 function connect({ region }: AssumeRoleTask): EKSAuthClient {
@@ -48,5 +60,8 @@ function connect({ region }: AssumeRoleTask): EKSAuthClient {
     userAgent,
     dispatcher: outgoing(),
     credentials: () => credentials,
+    onDate: (date) => {
+      dated = { date, at: performance.now() };
+    },
   });
 }

@@ -1,3 +1,4 @@
+import type { EpochMs } from '../clock.ts';
 import { classify } from '../eks-auth/classify.ts';
 import { NodeCredentialsError } from '../eks-auth/failure.ts';
 import type { NodeCredentials } from '../eks-auth/node-credentials.ts';
@@ -13,6 +14,8 @@ export interface EksAuthCallerOptions {
   };
   /** Finds out the node's region. */
   readonly region: () => Promise<string>;
+  /** Called with the service's time after each answer. */
+  readonly onServiceTime: (time: EpochMs) => void;
 }
 
 /**
@@ -51,6 +54,7 @@ export class EksAuthCaller {
       return { ok: false, failure: { kind: 'node-credentials', code: 'NoRegion', message } };
     }
     const outcome = await this.#options.workers.assumeRole({ token, region, credentials });
+    if (outcome.serviceTime !== undefined) this.#options.onServiceTime(outcome.serviceTime);
     if (!outcome.ok && outcome.failure.kind === 'node-credentials') {
       // The next call has the new ones; this one is tried again by whoever made it.
       this.#options.credentials.refresh().catch(() => undefined);

@@ -1,5 +1,6 @@
-import { request } from 'undici';
 import type { DurationMs } from '../clock.ts';
+import { ExchangeTooLargeError, exchange } from '../eks-auth/exchange.ts';
+import { scrub } from '../telemetry/scrub.ts';
 import { outgoing } from './outgoing.ts';
 
 /** A JSON document to get from an issuer or the API server. */
@@ -27,35 +28,28 @@ const MOST_BYTES = 256 * 1024;
  * bounded in size and the whole in time.
  */
 export async function fetchDocument(task: FetchDocumentTask): Promise<FetchedDocument> {
+  const { origin, pathname, search } = new URL(task.url);
+  const headers: Record<string, string> = { accept: 'application/json' };
+  if (task.bearer !== undefined) headers.authorization = `Bearer ${task.bearer}`;
   try {
-    const headers: Record<string, string> = { accept: 'application/json' };
-    if (task.bearer !== undefined) headers.authorization = `Bearer ${task.bearer}`;
-    const answer = await request(task.url, {
-      dispatcher: outgoing(task),
-      headers,
-      signal: AbortSignal.timeout(task.timeout),
-    });
-    if (answer.statusCode !== 200) {
-      answer.body.on('error', () => undefined).destroy();
-      return { failure: `answered ${answer.statusCode}` };
-    }
-    const chunks: Uint8Array[] = [];
-    let size = 0;
-    for await (const chunk of answer.body as AsyncIterable<Uint8Array>) {
-      size += chunk.length;
-      if (size > MOST_BYTES) return { failure: `answered more than ${MOST_BYTES / 1024} KiB` };
-      chunks.push(chunk);
-    }
-    return { document: JSON.parse(Buffer.concat(chunks).toString('utf8')) };
+    const { status, body } = await exchange(
+      outgoing(task),
+      { origin, path: pathname + search, method: 'GET', headers },
+      { timeout: task.timeout, maxBytes: MOST_BYTES },
+    );
+    if (status !== 200) return { failure: `answered ${status}` };
+    return { document: JSON.parse(body.toString('utf8')) };
   } catch (error) {
-    return { failure: describe(error, task.timeout) };
+    return { failure: describe(error) };
   }
 }
 
-function describe(error: unknown, timeout: DurationMs): string {
+function describe(error: unknown): string {
+  // The parser's message quotes what it was given.
   if (error instanceof SyntaxError) return 'answered something that is not JSON';
+  if (error instanceof ExchangeTooLargeError) return `answered more than ${MOST_BYTES / 1024} KiB`;
   if (!(error instanceof Error)) return 'failed';
-  if (error.name === 'TimeoutError') return `did not answer within ${timeout} ms`;
-  const code = (error as NodeJS.ErrnoException).code;
-  return code === undefined ? error.message : `${error.message} (${code})`;
+  const { code } = error as NodeJS.ErrnoException;
+  const message = scrub(error.message);
+  return code === undefined || message.includes(code) ? message : `${message} (${code})`;
 }

@@ -1,7 +1,11 @@
+import type { Worker } from 'node:worker_threads';
 import { Piscina } from 'piscina';
+import type { Clock, DurationMs } from '../clock.ts';
+import type { Log } from '../telemetry/log.ts';
 import type { Verdict } from '../tokens/verify.ts';
 import type { AssumeRoleOutcome, AssumeRoleTask } from './assume-role.ts';
 import type { FetchDocumentTask, FetchedDocument } from './fetch-document.ts';
+import { Heartbeats } from './heartbeats.ts';
 import type { WorkerSettings } from './settings.ts';
 import type { VerifyTask } from './verify.ts';
 
@@ -10,9 +14,16 @@ import type { VerifyTask } from './verify.ts';
  * many fit on a thread, and a verification never queues behind them.
  */
 const TASKS_PER_WORKER = 1_024;
-
 /** Tasks that may wait for a worker; beyond that a task is refused at once. */
 const MOST_QUEUED = 20_000;
+/** How often a task is tried whose thread died under it. */
+const MOST_TRIES = 3;
+/** Memory of one thread's objects; one that needs more is replaced. */
+const MOST_HEAP_MB = 128;
+/** How often the threads are looked at. */
+const WATCH_INTERVAL: DurationMs = 200;
+/** After how long without a sign of life a thread is replaced. */
+const LONGEST_SILENCE: DurationMs = 600;
 
 /** The work that does not belong on the main thread. */
 export interface Workers {
@@ -24,41 +35,49 @@ export interface Workers {
   fetchDocument(task: FetchDocumentTask): Promise<FetchedDocument>;
 }
 
-/** The piscina pool that carries out {@link Workers}' tasks on threads. */
-export class WorkerPool implements Workers {
-  readonly #pool: Piscina;
-  readonly #up: Promise<void>;
-  #ready = false;
+/** What {@link WorkerPool} is made from. */
+export interface WorkerPoolOptions {
+  /** How many threads; they stay until the pool is closed. */
+  readonly threads: number;
+  readonly settings: Omit<WorkerSettings, 'heartbeats'>;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Called for each thread that had to be replaced. */
+  readonly onReplaced: () => void;
+  /** The file that the threads run. Default is the tasks of this folder. */
+  readonly tasks?: URL;
+}
 
-  /**
-   * Starts the threads.
-   *
-   * @param threads - How many; they stay until {@link close}.
-   * @param settings - What each of them is given.
-   */
-  constructor(threads: number, settings: WorkerSettings) {
-    this.#pool = new Piscina({
-      // Node runs the sources as they are in a checkout, the compiled files when installed.
-      filename: new URL(import.meta.url.endsWith('.ts') ? 'tasks.ts' : 'tasks.js', import.meta.url)
-        .href,
-      minThreads: threads,
-      maxThreads: threads,
-      concurrentTasksPerWorker: TASKS_PER_WORKER,
-      maxQueue: MOST_QUEUED,
-      // A worker that sleeps in Atomics.wait sees neither closed sockets nor timers.
-      atomics: 'disabled',
-      recordTiming: false,
-      workerData: settings,
-    });
-    this.#up = this.#pool.run(undefined, { name: 'ping' }).then(() => {
-      this.#ready = true;
-    });
-    this.#up.catch(() => undefined);
+/**
+ * The piscina pool that carries out {@link Workers}' tasks on threads. Threads that die or
+ * hang are replaced, and what they were doing is done again.
+ */
+export class WorkerPool implements Workers {
+  readonly #options: WorkerPoolOptions;
+  readonly #heartbeats = new Heartbeats();
+  #pool: Piscina;
+  #up: Promise<void>;
+  #ready = false;
+  #closed = false;
+  #watchedAt: DurationMs;
+
+  /** Starts the threads. */
+  constructor(options: WorkerPoolOptions) {
+    this.#options = options;
+    this.#pool = this.#create();
+    this.#up = this.#started();
+    this.#watchedAt = options.clock.elapsed();
+    this.#watch();
   }
 
   /** Whether the threads have started and take tasks. */
   get ready(): boolean {
     return this.#ready && this.#pool.threads.length > 0;
+  }
+
+  /** The share of the threads' time that their tasks took; calls that wait count as well. */
+  get utilization(): number {
+    return this.#pool.utilization;
   }
 
   /** Resolves once {@link ready}; rejects when the threads cannot start. */
@@ -67,19 +86,96 @@ export class WorkerPool implements Workers {
   }
 
   verify(task: VerifyTask): Promise<Verdict> {
-    return this.#pool.run(task, { name: 'verify' });
+    return this.#run('verify', task);
   }
 
   assumeRole(task: AssumeRoleTask): Promise<AssumeRoleOutcome> {
-    return this.#pool.run(task, { name: 'assumeRole' });
+    return this.#run('assumeRole', task);
   }
 
   fetchDocument(task: FetchDocumentTask): Promise<FetchedDocument> {
-    return this.#pool.run(task, { name: 'fetchDocument' });
+    return this.#run('fetchDocument', task);
   }
 
   /** Ends the threads, with whatever they are doing. */
   async close(): Promise<void> {
+    this.#closed = true;
     await this.#pool.destroy();
+  }
+
+  /** Does a task; again where its thread died, since that need not be the task's doing. */
+  async #run<T>(name: string, task: unknown): Promise<T> {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await this.#pool.run(task, { name });
+      } catch (error) {
+        if (this.#closed || tries >= MOST_TRIES) throw error;
+        this.#options.log.debug({ task: name, reason: (error as Error).message }, 'task is redone');
+      }
+    }
+  }
+
+  #create(): Piscina {
+    const { threads, settings, tasks, log } = this.#options;
+    // Node runs the sources as they are in a checkout, the compiled files when installed.
+    const own = new URL(import.meta.url.endsWith('.ts') ? 'tasks.ts' : 'tasks.js', import.meta.url);
+    const pool = new Piscina({
+      filename: (tasks ?? own).href,
+      minThreads: threads,
+      maxThreads: threads,
+      concurrentTasksPerWorker: TASKS_PER_WORKER,
+      maxQueue: MOST_QUEUED,
+      // A worker that sleeps in Atomics.wait sees neither closed sockets nor timers.
+      atomics: 'disabled',
+      resourceLimits: { maxOldGenerationSizeMb: MOST_HEAP_MB },
+      workerData: { ...settings, heartbeats: this.#heartbeats.buffer } satisfies WorkerSettings,
+    });
+    pool.on('workerDestroy', () => {
+      if (!this.#closed) this.#options.onReplaced();
+    });
+    pool.on('error', (error: Error) =>
+      log.error({ reason: error.message }, 'worker thread failed'),
+    );
+    return pool;
+  }
+
+  async #started(): Promise<void> {
+    await this.#pool.run(undefined, { name: 'ping' });
+    this.#ready = true;
+  }
+
+  /** Looks after the threads: ends those that hang, and the pool when it has given up. */
+  #watch(): void {
+    const { clock, threads, log } = this.#options;
+    clock
+      .setTimeout(() => {
+        if (this.#closed) return;
+        const now = clock.elapsed();
+        // When this thread was held up itself, the others may have been as well.
+        const late = now - this.#watchedAt > 2 * WATCH_INTERVAL;
+        this.#watchedAt = now;
+        const known = this.#pool.threads as Worker[];
+        for (const silent of this.#heartbeats.silentFor(known, LONGEST_SILENCE, now, late)) {
+          log.error({ thread: silent.threadId }, 'worker thread hangs; replacing it');
+          void silent.terminate();
+        }
+        // A thread that dies while it starts makes piscina give up for good.
+        if (this.#ready && known.length < threads) this.#restart();
+        this.#watch();
+      }, WATCH_INTERVAL)
+      .unref();
+  }
+
+  #restart(): void {
+    this.#options.log.error('worker threads are gone; starting new ones');
+    this.#ready = false;
+    const old = this.#pool;
+    this.#pool = this.#create();
+    this.#up = this.#started();
+    this.#up.catch((error: unknown) => {
+      this.#options.log.error({ reason: String(error) }, 'worker threads cannot start');
+      this.#ready = true;
+    });
+    void old.destroy();
   }
 }

@@ -12,6 +12,8 @@ export interface WorkerSettings {
   readonly userAgent: string;
   /** The proxy and CA variables of the broker's environment that outgoing calls follow. */
   readonly environment: Readonly<Record<string, string>>;
+  /** Where the thread gives its signs of life. */
+  readonly heartbeats: SharedArrayBuffer;
 }
 
 /** Variables that say how calls leave the node. */

@@ -75,7 +75,7 @@ export class Identity {
 
   async #identify(token: string): Promise<Identified> {
     const { clock, keyRing } = this.#options;
-    if (keyRing.undecided) await keyRing.decided();
+    await keyRing.decided();
     for (;;) {
       const remembered = this.#verified.get(token, clock.now());
       if (remembered !== undefined) return { kind: 'verified', verified: remembered };

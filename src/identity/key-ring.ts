@@ -1,7 +1,9 @@
 import type { JSONWebKeySet, JWK } from 'jose';
 import type { Clock, DurationMs, EpochMs, Timer } from '../clock.ts';
 import type { Log } from '../telemetry/log.ts';
+import { CLOCK_TOLERANCE } from '../tokens/claims.ts';
 import type { KeySet } from '../tokens/verify.ts';
+import type { CachedKeys, KeyCache } from './key-cache.ts';
 import type { KeySource } from './key-sources.ts';
 
 /** How often the keys are fetched again. */
@@ -21,6 +23,12 @@ export interface KeyRingOptions {
   readonly sourcesOf: (issuer: string) => readonly KeySource[];
   /** Called when keys were replaced, with what tells whether a key id is still published. */
   readonly onChange: (isPublished: (kid: string | undefined) => boolean) => void;
+  /** How long requests wait for the first fetch of keys. */
+  readonly patience: DurationMs;
+  /** Keeps keys over a restart. Default is nowhere. */
+  readonly cache?: Pick<KeyCache, 'read' | 'write'> | undefined;
+  /** The cluster that kept keys must belong to. */
+  readonly clusterName: string;
 }
 
 /**
@@ -39,7 +47,10 @@ export class KeyRing {
   #proven = false;
   #lastFetchFailed = false;
   #fetching: Promise<boolean> | undefined;
-  #unknownKeyAt: EpochMs = Number.NEGATIVE_INFINITY;
+  #unknownKeyAt: DurationMs = Number.NEGATIVE_INFINITY;
+  #kept: CachedKeys | undefined;
+  #search: Promise<void> | undefined;
+  #waitedSince: DurationMs | undefined;
   #timer: Timer | undefined;
   #unknownKeyTimer: Timer | undefined;
   readonly #listeners = new Set<() => void>();
@@ -70,14 +81,50 @@ export class KeyRing {
     return this.#lastFetchFailed;
   }
 
-  /** The first fetch of keys is under way, and nothing is known of its outcome yet. */
-  get undecided(): boolean {
-    return this.#keys === undefined && !this.#lastFetchFailed && this.#fetching !== undefined;
+  /** Resolves when the first fetch of keys has ended, or has taken longer than is waited for. */
+  async decided(): Promise<void> {
+    if (this.#keys !== undefined || this.#lastFetchFailed) return;
+    const pending = this.#fetching ?? this.#search;
+    if (pending === undefined) return;
+    const { clock, patience } = this.#options;
+    const left = (this.#waitedSince ?? 0) + patience - clock.elapsed();
+    if (left <= 0) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = clock.setTimeout(resolve, left);
+    await Promise.race([pending, promise]);
+    clock.clearTimeout(timer);
   }
 
-  /** Resolves when the fetch that is under way has ended. */
-  async decided(): Promise<void> {
-    await this.#fetching;
+  /** The issuer is being searched for: requests wait for that as for the first keys. */
+  await(search: Promise<void>): void {
+    this.#waitedSince ??= this.#options.clock.elapsed();
+    this.#search = search
+      .catch((error: unknown) => {
+        this.#options.log.error({ err: error }, 'the search for the issuer failed');
+      })
+      .finally(() => {
+        this.#search = undefined;
+      });
+  }
+
+  /**
+   * Reads the keys that an earlier run kept: they serve while their source is away.
+   *
+   * @returns The issuer that they belong to; undefined when none can be used.
+   */
+  async recall(): Promise<string | undefined> {
+    const { cache, clusterName, clock, log } = this.#options;
+    try {
+      const kept = await cache?.read(clusterName);
+      if (kept === undefined) return undefined;
+      const age = clock.now() - kept.confirmedAt;
+      if (!(age >= -CLOCK_TOLERANCE && age <= UNCONFIRMED_LIFETIME)) return undefined;
+      this.#kept = kept;
+      return kept.issuer;
+    } catch (error) {
+      log.warn({ reason: (error as Error).message }, 'kept keys are not used');
+      return undefined;
+    }
   }
 
   /**
@@ -112,15 +159,15 @@ export class KeyRing {
    */
   async refreshForUnknownKey(): Promise<boolean> {
     const { clock } = this.#options;
-    const wait = this.#unknownKeyAt + UNKNOWN_KEY_COOLDOWN - clock.now();
+    const wait = this.#unknownKeyAt + UNKNOWN_KEY_COOLDOWN - clock.elapsed();
     if (wait <= 0) {
-      this.#unknownKeyAt = clock.now();
+      this.#unknownKeyAt = clock.elapsed();
       return await this.fetch();
     }
     if (this.#fetching !== undefined) return await this.#fetching;
     this.#unknownKeyTimer ??= clock.setTimeout(() => {
       this.#unknownKeyTimer = undefined;
-      this.#unknownKeyAt = clock.now();
+      this.#unknownKeyAt = clock.elapsed();
       void this.fetch();
     }, wait);
     this.#unknownKeyTimer.unref();
@@ -155,6 +202,7 @@ export class KeyRing {
     const { log, clock } = this.#options;
     const issuer = this.#issuer;
     if (issuer === undefined) return false;
+    this.#waitedSince ??= clock.elapsed();
     const failures: string[] = [];
     for (const source of this.#sources) {
       let jwks: JSONWebKeySet;
@@ -168,6 +216,7 @@ export class KeyRing {
       if (this.#lastFetchFailed) log.info({ issuer, source: source.name }, 'keys can be had again');
       this.#lastFetchFailed = false;
       this.#confirmedAt = clock.now();
+      this.#keep(issuer, jwks);
       return this.#replace(issuer, jwks, source.name);
     }
     if (failures.length === 0) failures.push('there is no source of keys for this issuer');
@@ -176,7 +225,18 @@ export class KeyRing {
       log.warn({ issuer, failures, keysKept: this.#keys !== undefined }, 'no source gave keys');
     }
     this.#lastFetchFailed = true;
-    return false;
+    if (this.#keys !== undefined || this.#kept?.issuer !== issuer) return false;
+    this.#confirmedAt = this.#kept.confirmedAt;
+    return this.#replace(issuer, this.#kept.jwks, 'kept by an earlier run');
+  }
+
+  #keep(issuer: string, jwks: JSONWebKeySet): void {
+    const { cache, clusterName, log } = this.#options;
+    cache
+      ?.write({ clusterName, issuer, jwks, confirmedAt: this.#confirmedAt })
+      .catch((error: unknown) => {
+        log.warn({ reason: (error as Error).message }, 'keys cannot be kept');
+      });
   }
 
   #replace(issuer: string, jwks: JSONWebKeySet, source: string): boolean {

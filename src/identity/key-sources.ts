@@ -1,16 +1,14 @@
 import { readFile } from 'node:fs/promises';
-import type { JSONWebKeySet, JWK } from 'jose';
+import type { JSONWebKeySet } from 'jose';
 import type { DurationMs } from '../clock.ts';
 import { isTrustedUrl } from '../config/values.ts';
 import type { ApiServerAccess } from '../kubernetes/access.ts';
 import type { FetchDocumentTask } from '../workers/fetch-document.ts';
 import type { Workers } from '../workers/pool.ts';
+import { KeySourceError, publicKeys } from './public-keys.ts';
 
 /** How long one source may take before the next is asked. */
 export const SOURCE_TIMEOUT: DurationMs = 2_000;
-
-/** More keys than any issuer publishes; a set beyond it is not an issuer's. */
-const MOST_KEYS = 64;
 
 /** Where an issuer's public keys can be had. */
 export interface KeySource {
@@ -18,11 +16,6 @@ export interface KeySource {
   readonly name: string;
   /** @throws KeySourceError when it has no usable key set to give. */
   fetch(): Promise<JSONWebKeySet>;
-}
-
-/** A source that gave no usable keys; `message` names the source and what was wrong. */
-export class KeySourceError extends Error {
-  override readonly name = 'KeySourceError';
 }
 
 /** What the sources are made from. */
@@ -175,26 +168,4 @@ function textMember(name: string, document: unknown, member: string): string {
     throw new KeySourceError(`${name} answered without ${member}`);
   }
   return value;
-}
-
-/** Members of a JWK that are public (RFC 7518, section 6; RFC 8037, section 2). */
-const PUBLIC_MEMBERS = ['kty', 'kid', 'alg', 'use', 'n', 'e', 'crv', 'x', 'y'] as const;
-
-/** The public, asymmetric signing keys of a JWK Set (RFC 7517, section 5), and nothing else. */
-function publicKeys(name: string, document: unknown): JSONWebKeySet {
-  const listed = (document as { keys?: unknown } | null)?.keys;
-  if (!Array.isArray(listed)) throw new KeySourceError(`${name} answered without keys`);
-  if (listed.length > MOST_KEYS) {
-    throw new KeySourceError(`${name} answered more than ${MOST_KEYS} keys`);
-  }
-  const keys: JWK[] = [];
-  for (const entry of listed as Record<string, unknown>[]) {
-    if (typeof entry !== 'object' || entry === null) continue;
-    if (!['RSA', 'EC', 'OKP'].includes(String(entry.kty))) continue;
-    if (entry.use !== undefined && entry.use !== 'sig') continue;
-    const members = PUBLIC_MEMBERS.filter((member) => typeof entry[member] === 'string');
-    keys.push(Object.fromEntries(members.map((member) => [member, entry[member]])) as JWK);
-  }
-  if (keys.length === 0) throw new KeySourceError(`${name} answered without a signing key`);
-  return { keys };
 }

@@ -1,0 +1,72 @@
+import type { Clock, DurationMs, Timer } from '../clock.ts';
+import type { ApiServerAccess } from '../kubernetes/access.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { Workers } from '../workers/pool.ts';
+import type { KeyRing } from './key-ring.ts';
+import { issuerOfApiServer } from './key-sources.ts';
+
+/** How often the API server is asked until it has answered. */
+const RETRY_INTERVAL: DurationMs = 5_000;
+
+/** What {@link IssuerSearch} is made from. */
+export interface IssuerSearchOptions {
+  readonly keyRing: KeyRing;
+  readonly workers: Pick<Workers, 'fetchDocument'>;
+  readonly apiServer: ApiServerAccess | undefined;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/**
+ * Finds out whose tokens are believed: the issuer that was given; else the one that the API
+ * server names; else the one of an earlier run, or of the first token that EKS Auth accepts.
+ * Never one that only a token has named.
+ */
+export class IssuerSearch {
+  readonly #options: IssuerSearchOptions;
+  #timer: Timer | undefined;
+  #stopped = false;
+
+  constructor(options: IssuerSearchOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Begins to search. Requests wait for its first outcome as they wait for the first keys.
+   *
+   * @param given - The issuer that was given, if any.
+   */
+  start(given: string | undefined): void {
+    const { keyRing } = this.#options;
+    keyRing.await(this.#start(given));
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#options.clock.clearTimeout(this.#timer);
+  }
+
+  async #start(given: string | undefined): Promise<void> {
+    const { keyRing, apiServer, log } = this.#options;
+    const kept = await keyRing.recall();
+    if (given !== undefined) await keyRing.useIssuer(given);
+    else if (apiServer !== undefined) await this.#askApiServer(apiServer, true);
+    else if (kept !== undefined) await keyRing.useIssuer(kept);
+    else log.info('the token issuer is taken from the first token that EKS Auth accepts');
+  }
+
+  async #askApiServer(apiServer: ApiServerAccess, first: boolean): Promise<void> {
+    const { keyRing, workers, clock, log } = this.#options;
+    if (this.#stopped || keyRing.issuer !== undefined) return;
+    try {
+      await keyRing.useIssuer(await issuerOfApiServer(workers, apiServer));
+    } catch (error) {
+      if (first) log.warn({ reason: (error as Error).message }, 'issuer is not known yet');
+      this.#timer = clock.setTimeout(
+        () => void this.#askApiServer(apiServer, false),
+        RETRY_INTERVAL,
+      );
+      this.#timer.unref();
+    }
+  }
+}

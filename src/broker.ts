@@ -1,13 +1,16 @@
-import { type Clock, type DurationMs, systemClock } from './clock.ts';
+import { type DurationMs, ServiceClock, systemClock } from './clock.ts';
 import { version } from './commands/version.ts';
 import type { Config } from './config/config.ts';
 import { createCredentialsLoader } from './eks-auth/load-node-credentials.ts';
 import { NodeCredentialsKeeper } from './eks-auth/node-credentials.ts';
 import { resolveRegion } from './eks-auth/region.ts';
 import { Identity } from './identity/identity.ts';
+import { IssuerSearch } from './identity/issuer-search.ts';
+import { KeyCache } from './identity/key-cache.ts';
 import { KeyRing } from './identity/key-ring.ts';
-import { issuerOfApiServer, keySources } from './identity/key-sources.ts';
-import { type ApiServerAccess, inClusterAccess, kubeconfigAccess } from './kubernetes/access.ts';
+import { keySources } from './identity/key-sources.ts';
+import { inClusterAccess, kubeconfigAccess } from './kubernetes/access.ts';
+import { AdminSocket, AdminSocketError } from './listener/admin-socket.ts';
 import { Listener } from './listener/listener.ts';
 import { CallPace } from './sessions/call-pace.ts';
 import { CallQueue } from './sessions/call-queue.ts';
@@ -24,8 +27,6 @@ import { transportEnvironment } from './workers/settings.ts';
 
 /** How much longer than a client's wait the broker gives its last answers when it stops. */
 const STOP_MARGIN: DurationMs = 1_000;
-/** How often the API server is asked for the issuer until it has answered. */
-const ISSUER_RETRY: DurationMs = 5_000;
 
 /** A broker that runs. */
 export interface Broker {
@@ -47,16 +48,22 @@ export async function startBroker(
   log: Log,
   signal: AbortSignal,
 ): Promise<Broker> {
-  const clock = systemClock;
+  const clock = new ServiceClock(systemClock);
   const metrics = new Metrics();
-  const workers = new WorkerPool(config.workers, {
-    clusterName: config.clusterName,
-    endpoint: config.endpoint?.href,
-    fips: /^true$/i.test(environment.AWS_USE_FIPS_ENDPOINT ?? ''),
-    connectTimeout: config.connectTimeout,
-    attemptTimeout: config.attemptTimeout,
-    userAgent: `pod-identity-broker/${version()}`,
-    environment: transportEnvironment(environment),
+  const workers = new WorkerPool({
+    threads: config.workers,
+    settings: {
+      clusterName: config.clusterName,
+      endpoint: config.endpoint?.href,
+      fips: /^true$/i.test(environment.AWS_USE_FIPS_ENDPOINT ?? ''),
+      connectTimeout: config.connectTimeout,
+      attemptTimeout: config.attemptTimeout,
+      userAgent: `pod-identity-broker/${version()}`,
+      environment: transportEnvironment(environment),
+    },
+    clock,
+    log,
+    onReplaced: () => metrics.workersReplaced.inc(),
   });
   const apiServer =
     config.kubeconfig === undefined
@@ -73,6 +80,9 @@ export async function startBroker(
         jwksUri: config.jwksUri,
         apiServer,
       }),
+    patience: config.clientWait,
+    cache: config.jwksCache === undefined ? undefined : new KeyCache(config.jwksCache),
+    clusterName: config.clusterName,
     onChange: (isPublished) => {
       identity.forgetUnpublished(isPublished);
       requests.adoptUnverified().catch((error: unknown) => {
@@ -99,8 +109,12 @@ export async function startBroker(
     workers,
     credentials,
     region: () => resolveRegion(environment),
+    onServiceTime: (time) => {
+      if (!clock.hear(time)) return;
+      log.warn({ aheadBySeconds: Math.round(clock.skew / 1_000) }, "the node's clock is off");
+    },
   });
-  const queue = new CallQueue(clock, new CallPace(clock), config.maxServiceQps);
+  const queue = new CallQueue(clock, new CallPace(clock, config.maxCallQps), config.maxServiceQps);
   const sessions = new RoleSessions({
     clock,
     log,
@@ -147,11 +161,34 @@ export async function startBroker(
     waitingCalls: () => queue.waiting,
   });
 
-  const stopIssuer = findIssuer(config, keyRing, workers, apiServer, clock, log);
+  const admin = new AdminSocket(
+    config.adminSocket,
+    {
+      flush: ({ namespace, serviceAccount }) => {
+        const flushed = sessions.flush(
+          (session) =>
+            (namespace === undefined || session.namespace === namespace) &&
+            (serviceAccount === undefined || session.serviceAccount === serviceAccount),
+        );
+        log.info({ namespace, serviceAccount, flushed }, 'sessions flushed by the operator');
+        return flushed;
+      },
+    },
+    log,
+  );
+  const issuer = new IssuerSearch({ keyRing, workers, apiServer, clock, log });
+  issuer.start(config.tokenIssuer);
   credentials.start();
   caller.warmUp();
   try {
-    await Promise.all([listener.start(), workers.started()]);
+    await Promise.all([
+      listener.start(),
+      workers.started(),
+      admin.start().catch((error: unknown) => {
+        if (config.adminSocketNamed || !(error instanceof AdminSocketError)) throw error;
+        log.warn({ reason: error.message }, 'going on without an admin socket');
+      }),
+    ]);
   } catch (error) {
     await workers.close();
     throw error;
@@ -164,7 +201,8 @@ export async function startBroker(
     async stop() {
       log.info('stopping');
       await listener.stop(config.clientWait + STOP_MARGIN);
-      stopIssuer();
+      await admin.stop();
+      issuer.stop();
       keyRing.stop();
       sessions.stop();
       queue.stop();
@@ -172,37 +210,5 @@ export async function startBroker(
       await workers.close();
       log.info('stopped');
     },
-  };
-}
-
-/**
- * Sets the issuer: the one that was given, else the one that the API server names. Without
- * either it is learned from the first token that EKS Auth accepts.
- *
- * @returns What ends the search.
- */
-function findIssuer(
-  config: Config,
-  keyRing: KeyRing,
-  workers: WorkerPool,
-  apiServer: ApiServerAccess | undefined,
-  clock: Clock,
-  log: Log,
-): () => void {
-  let stopped = false;
-  const search = async (access: ApiServerAccess, first: boolean): Promise<void> => {
-    if (stopped || keyRing.issuer !== undefined) return;
-    try {
-      await keyRing.useIssuer(await issuerOfApiServer(workers, access));
-    } catch (error) {
-      if (first) log.warn({ reason: (error as Error).message }, 'issuer is not known yet');
-      clock.setTimeout(() => void search(access, false), ISSUER_RETRY).unref();
-    }
-  };
-  if (config.tokenIssuer !== undefined) void keyRing.useIssuer(config.tokenIssuer);
-  else if (apiServer !== undefined) void search(apiServer, true);
-  else log.info('the token issuer is taken from the first token that EKS Auth accepts');
-  return () => {
-    stopped = true;
   };
 }

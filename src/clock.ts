@@ -31,3 +31,57 @@ export const systemClock: Clock = {
   setTimeout: (callback, delay) => setTimeout(callback, delay),
   clearTimeout: (timer) => clearTimeout(timer as NodeJS.Timeout | undefined),
 };
+
+/** Less than this a node's clock may differ from a service's without being corrected. */
+const TOLERATED_SKEW: DurationMs = 2_000;
+
+/**
+ * The time as a trusted service tells it: the node's own until the service has been heard,
+ * then the service's, carried on by a clock that never jumps. Setting the node's clock, to
+ * the right time or to a wrong one, changes nothing from then on.
+ */
+export class ServiceClock implements Clock {
+  readonly #node: Clock;
+  /** What `elapsed` has to be added to; undefined while the node's clock is good enough. */
+  #base: number | undefined;
+
+  /** @param node - The clock of the node. */
+  constructor(node: Clock) {
+    this.#node = node;
+  }
+
+  now(): EpochMs {
+    return this.#base === undefined ? this.#node.now() : this.#node.elapsed() + this.#base;
+  }
+
+  elapsed(): DurationMs {
+    return this.#node.elapsed();
+  }
+
+  setTimeout(callback: () => void, delay: DurationMs): Timer {
+    return this.#node.setTimeout(callback, delay);
+  }
+
+  clearTimeout(timer: Timer | undefined): void {
+    this.#node.clearTimeout(timer);
+  }
+
+  /** By how much the node's clock is ahead of this one. */
+  get skew(): DurationMs {
+    return this.#node.now() - this.now();
+  }
+
+  /**
+   * Hears the service's time.
+   *
+   * @returns Whether this clock was set by it.
+   */
+  hear(serviceTime: EpochMs): boolean {
+    if (Math.abs(serviceTime - this.now()) < TOLERATED_SKEW && this.#base !== undefined)
+      return false;
+    const corrected = Math.abs(serviceTime - this.#node.now()) >= TOLERATED_SKEW;
+    const before = this.#base;
+    this.#base = (corrected ? serviceTime : this.#node.now()) - this.#node.elapsed();
+    return corrected || before !== undefined;
+  }
+}

@@ -1,4 +1,4 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --disable-sigusr1
 // Runs the compiled program where it was built, and its sources in a checkout.
 import { existsSync } from 'node:fs';
 

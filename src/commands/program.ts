@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { demoCommand } from './demo.ts';
+import { flushCommand } from './flush.ts';
 import { serverCommand } from './server.ts';
 import { versionCommand } from './version.ts';
 
@@ -17,6 +18,7 @@ async function program(args: readonly string[]): Promise<Command> {
     .description('Gives the pods of a node their EKS Pod Identity credentials.')
     .showSuggestionAfterError()
     .addCommand(serverCommand())
+    .addCommand(flushCommand())
     .addCommand(versionCommand())
     .addCommand(demoCommand())
     .addCommand(await simulate(args));

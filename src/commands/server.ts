@@ -1,6 +1,10 @@
 import { once } from 'node:events';
 import { Command } from 'commander';
 import { addServerOptions, serverConfig } from '../config/server-options.ts';
+import type { Log } from '../telemetry/log.ts';
+
+/** Exit status after an unexpected error (EX_SOFTWARE of sysexits.h). */
+const UNEXPECTED = 70;
 
 /** `server`: the broker itself, until SIGTERM or SIGINT. */
 export function serverCommand(): Command {
@@ -14,6 +18,7 @@ export function serverCommand(): Command {
         import('../telemetry/log.ts'),
       ]);
       const log = createLog(config.verbosity);
+      exitOnUnexpected(log);
       try {
         const stop = stopSignal();
         const broker = await startBroker(config, process.env, log, stop);
@@ -27,6 +32,22 @@ export function serverCommand(): Command {
       // Whatever is still pending by now must not keep the process, or its port.
       process.exit();
     });
+}
+
+/**
+ * An error that nobody expected leaves the process in a state that nobody knows: it is logged
+ * and ends the process, so that it is started anew and never lives on holding the port.
+ */
+function exitOnUnexpected(log: Log): void {
+  const exit = (error: unknown) => {
+    log.fatal({ err: error }, 'unexpected error; exiting');
+    log.flush();
+    process.exit(UNEXPECTED);
+  };
+  process.on('uncaughtException', exit);
+  process.on('unhandledRejection', exit);
+  // Whoever may signal the process must not get a debugger, and with it all secrets.
+  process.on('SIGUSR1', () => log.warn('SIGUSR1 starts no debugger here'));
 }
 
 /** Aborted by the first SIGTERM or SIGINT. */

@@ -34,6 +34,12 @@ export const NO_TOKEN: ErrorAnswer = {
   code: 'InvalidToken',
   message: 'the request has no service account token: it belongs in the Authorization header',
 };
+export const TOO_MANY_REQUESTS: ErrorAnswer = {
+  status: 429,
+  code: 'TooManyRequests',
+  message: 'this address asks more often than the broker allows (--max-pod-qps)',
+  retryAfter: 1_000,
+};
 export const UNEXPECTED: ErrorAnswer = {
   status: 500,
   code: 'InternalServerError',

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Clock } from '../clock.ts';
 import { LINK_LOCAL_HOSTS } from '../config/config.ts';
 import type { CredentialRequests } from '../sessions/credential-requests.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -10,9 +11,11 @@ import {
   METHOD_NOT_ALLOWED,
   NO_TOKEN,
   NOT_FOUND,
+  TOO_MANY_REQUESTS,
   UNEXPECTED,
   WRONG_HOST,
 } from './answers.ts';
+import type { Source, Sources } from './sources.ts';
 
 /** The one path that there is. */
 export const CREDENTIALS_PATH = '/v1/credentials';
@@ -23,6 +26,8 @@ export interface CredentialsEndpointOptions {
   readonly metrics: Metrics;
   readonly log: Log;
   readonly bindHosts: readonly string[];
+  readonly clock: Clock;
+  readonly sources: Sources;
 }
 
 /** Answers `GET /v1/credentials`. */
@@ -42,7 +47,9 @@ export class CredentialsEndpoint {
 
   /** Handles one request; never throws and never rejects. */
   handle = (request: IncomingMessage, response: ServerResponse): void => {
-    const refusal = this.#refusal(request);
+    const { sources, clock, requests, metrics } = this.#options;
+    const source = sources.of(request.socket);
+    const refusal = source.admit(clock.elapsed()) ? this.#refusal(request) : TOO_MANY_REQUESTS;
     if (refusal !== undefined) {
       this.#fail(response, refusal);
       return;
@@ -52,14 +59,13 @@ export class CredentialsEndpoint {
       this.#fail(response, NO_TOKEN);
       return;
     }
-    const address = () => request.socket.remoteAddress ?? '';
     try {
-      const body = this.#options.requests.hit(token, address);
+      const body = requests.hit(token, source.address);
       if (body === undefined) {
-        this.#obtain(token, address(), response);
+        this.#obtain(token, source, response);
         return;
       }
-      this.#options.metrics.hot.hits += 1;
+      metrics.hot.hits += 1;
       this.#give(response, body);
     } catch (error) {
       this.#unexpected(response, error);
@@ -79,9 +85,10 @@ export class CredentialsEndpoint {
     return this.#hosts.has(host) || this.#hosts.has(host.replace(/:\d+$/, ''));
   }
 
-  #obtain(token: string, address: string, response: ServerResponse): void {
-    this.#options.requests.obtain(token, address).then(
+  #obtain(token: string, source: Source, response: ServerResponse): void {
+    this.#options.requests.obtain(token, source.address).then(
       (answer) => {
+        if (answer.kind === 'bad-token') source.charge();
         if (answer.kind !== 'credentials') return this.#fail(response, errorAnswer(answer));
         const { hot } = this.#options.metrics;
         if (answer.outcome === 'hit') hot.hits += 1;
@@ -123,6 +130,7 @@ export class CredentialsEndpoint {
   }
 
   #unexpected(response: ServerResponse, error: unknown): void {
+    this.#options.metrics.unexpectedErrors.inc();
     this.#options.log.error({ err: error }, 'a request failed in a way that it should not');
     if (!response.headersSent) this.#fail(response, UNEXPECTED);
     else response.destroy();

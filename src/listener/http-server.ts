@@ -2,6 +2,7 @@ import { createServer, type RequestListener, type Server } from 'node:http';
 import type { Socket } from 'node:net';
 import { Server as NetServer } from 'node:net';
 import type { Log } from '../telemetry/log.ts';
+import type { Sources } from './sources.ts';
 
 /** Longest header section; a token and what SDKs send beside it are a tenth of that. */
 const MOST_HEADER_BYTES = 16 * 1024;
@@ -29,18 +30,28 @@ const PARSE_ERROR_STATUS: Readonly<Record<string, string>> = {
 export interface HttpServerOptions {
   readonly handler: RequestListener;
   readonly log: Log;
+  readonly sources: Sources;
   /** Called with the status of an answer to what could not be parsed. */
   readonly onParseError: (status: number) => void;
+  /** Called for a connection that was closed because there were too many. */
+  readonly onTooMany: () => void;
 }
 
 /**
  * An HTTP server with the limits that face pods. What cannot be parsed is answered without
  * the handler, and logged by its code alone: the error itself carries the raw bytes.
  */
-export function createHttpServer({ handler, log, onParseError }: HttpServerOptions): Server {
+export function createHttpServer(options: HttpServerOptions): Server {
+  const { handler, log, sources, onParseError, onTooMany } = options;
   const server = createServer(LIMITS, handler);
+  server.on('connection', (socket: Socket) => {
+    if (sources.connected(socket)) return;
+    onTooMany();
+    socket.destroy();
+  });
   server.maxHeadersCount = 100;
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
+    sources.of(socket).charge();
     log.debug({ code: error.code, address: socket.remoteAddress }, 'request cannot be parsed');
     if (!socket.writable || error.code === 'ECONNRESET') {
       socket.destroy();

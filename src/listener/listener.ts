@@ -8,9 +8,13 @@ import { CredentialsEndpoint } from './credentials-endpoint.ts';
 import { createHttpServer, stopListening } from './http-server.ts';
 import { ListenError, listen } from './listening.ts';
 import { type ProbedAddress, Probes } from './probes.ts';
+import { Sources } from './sources.ts';
 
 /** How long connections that are idle stay open when the broker stops. */
 const LINGER: DurationMs = 500;
+
+/** How often addresses are forgotten that nothing is held against. */
+const SWEEP_INTERVAL: DurationMs = 10_000;
 
 /** What {@link Listener} is made from. */
 export interface ListenerOptions {
@@ -30,17 +34,22 @@ export class Listener {
   readonly #endpoint: CredentialsEndpoint;
   readonly #probes: Probes;
   readonly #bound: ProbedAddress[] = [];
+  readonly #sources: Sources;
+  #sweep: NodeJS.Timeout | undefined;
   readonly #credentialServers: Server[] = [];
   readonly #otherServers: Server[] = [];
 
   constructor(options: ListenerOptions) {
     this.#options = options;
-    const { requests, metrics, log, config } = options;
+    const { requests, metrics, log, config, clock } = options;
+    this.#sources = new Sources(clock, config.maxPodQps);
     this.#endpoint = new CredentialsEndpoint({
       requests,
       metrics,
       log,
       bindHosts: config.bindHosts,
+      clock,
+      sources: this.#sources,
     });
     this.#probes = new Probes({
       addresses: () => this.#bound,
@@ -56,6 +65,7 @@ export class Listener {
    */
   async start(): Promise<void> {
     const { config } = this.#options;
+    this.#sweep = setInterval(() => this.#sources.sweep(), SWEEP_INTERVAL).unref();
     await Promise.all([
       ...config.bindHosts.map((host) => this.#listenForPods(host)),
       this.#listenForProbes(),
@@ -71,6 +81,7 @@ export class Listener {
   async stop(bound: DurationMs): Promise<void> {
     const { clock } = this.#options;
     this.#endpoint.closing = true;
+    clearInterval(this.#sweep);
     const closed = Promise.all(
       this.#credentialServers.map(
         (server) =>
@@ -105,7 +116,9 @@ export class Listener {
     const server = createHttpServer({
       handler: this.#endpoint.handle,
       log,
+      sources: this.#sources,
       onParseError: (status) => metrics.answered(status),
+      onTooMany: () => metrics.connectionsRefused.inc(),
     });
     const { port } = config;
     if (await this.#listen(server, host, port, host.includes(':') && !config.bindHostsNamed)) {

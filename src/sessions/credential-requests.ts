@@ -72,7 +72,7 @@ export class CredentialRequests {
    * @param address - The caller's, for the audit line.
    * @returns The body, or undefined when {@link obtain} has to be asked.
    */
-  hit(token: string, address: () => string): string | undefined {
+  hit(token: string, address: string): string | undefined {
     const { clock, identity, sessions } = this.#options;
     const now = clock.now();
     const verified = identity.recall(token, now);
@@ -83,7 +83,7 @@ export class CredentialRequests {
     if (now >= session.renewAt) sessions.renewIfDue(session, verified, now);
     if (verified.handed !== credentials) {
       verified.handed = credentials;
-      this.#audit(credentials, verified.pod, address());
+      this.#audit(credentials, verified.pod, address);
     }
     return credentials.body;
   }

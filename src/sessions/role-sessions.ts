@@ -2,6 +2,7 @@ import type { Clock, DurationMs, EpochMs } from '../clock.ts';
 import type { SessionScope } from '../config/config.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { CallPriority } from './call-queue.ts';
+import { Denials } from './denials.ts';
 import type { FetchFailure } from './failure.ts';
 import type { Flight, FlightResult, Flights } from './flight.ts';
 import type { LiveToken } from './recent-tokens.ts';
@@ -56,6 +57,7 @@ export class RoleSessions {
   readonly #options: RoleSessionsOptions;
   readonly #retention: RetentionRules;
   readonly #sessions = new Map<string, Session>();
+  readonly #denials = new Denials();
   #cached = 0;
   #uses = 0;
 
@@ -177,6 +179,7 @@ export class RoleSessions {
       const credentials = servedCredentials(result.role, this.#retention);
       session.lastFailure = undefined;
       session.refusals.clear();
+      this.#denials.granted(session.key, this.#options.clock.elapsed());
       this.#hold(session, credentials);
       return { ok: true, credentials, live: result.live };
     }
@@ -281,6 +284,22 @@ export class RoleSessions {
       session.wanted = true;
       this.#renewAt(session, session.refusals.nextTryAt - clock.elapsed());
       return;
+    }
+    if (lastFailure?.code === 'AccessDeniedException') {
+      const others = this.#cached - 1;
+      const denied = this.#denials.denied(session.key, others, clock.elapsed());
+      if (denied === 'alarm') {
+        log.error(
+          { code: lastFailure.code, reason: lastFailure.message },
+          "EKS Auth denies every session: has the node's role lost eks-auth:AssumeRoleForPodIdentity?",
+        );
+      }
+      if (denied !== 'own') {
+        // The node's trouble, as far as can be told: the pods keep what they have.
+        session.tokens.add(refused);
+        this.#renewLater(session);
+        return;
+      }
     }
     log.info(
       { namespace, serviceAccount, code: lastFailure?.code, reason: lastFailure?.message },

@@ -1,0 +1,138 @@
+import { chmod, mkdir, rm, stat } from 'node:fs/promises';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { connect } from 'node:net';
+import { dirname } from 'node:path';
+import { text } from 'node:stream/consumers';
+import type { Log } from '../telemetry/log.ts';
+
+/** Whose sessions a flush lets go of; neither: everybody's. */
+export interface FlushRequest {
+  readonly namespace?: string;
+  readonly serviceAccount?: string;
+}
+
+/** What the operator can ask for. */
+export interface AdminActions {
+  /** @returns How many sessions were let go of. */
+  flush(chosen: FlushRequest): number;
+}
+
+/** A socket that cannot be made; `message` says why. */
+export class AdminSocketError extends Error {
+  override readonly name = 'AdminSocketError';
+}
+
+/** More than any command of the operator's. */
+const MOST_BODY_BYTES = 4_096;
+
+/**
+ * HTTP on a socket of the file system, for the operator on the node. Whoever may open its
+ * folder is trusted, which is this user alone; no network reaches it.
+ */
+export class AdminSocket {
+  readonly #path: string;
+  readonly #actions: AdminActions;
+  readonly #server: Server;
+
+  constructor(path: string, actions: AdminActions, log: Log) {
+    this.#path = path;
+    this.#actions = actions;
+    this.#server = createServer((request, response) => {
+      this.#handle(request, response).catch((error: unknown) => {
+        log.error({ err: error }, 'a command of the operator failed');
+        answer(response, 500, { message: 'the broker failed; its log says how' });
+      });
+    });
+  }
+
+  /**
+   * Makes the folder, for this user alone, and the socket in it. One that a broker left when
+   * it was killed is replaced; one that a live broker listens on is left to it.
+   *
+   * @throws AdminSocketError
+   */
+  async start(): Promise<void> {
+    const folder = dirname(this.#path);
+    try {
+      await mkdir(folder, { recursive: true, mode: 0o700 });
+      const { uid, mode } = await stat(folder);
+      if (uid !== process.getuid?.()) throw new Error(`${folder} belongs to another user`);
+      if ((mode & 0o077) !== 0) throw new Error(`${folder} is open to others`);
+      if (await answers(this.#path)) throw new Error('another broker listens there');
+      await rm(this.#path, { force: true });
+      await this.#listen();
+      await chmod(this.#path, 0o600);
+    } catch (error) {
+      throw new AdminSocketError(`no admin socket at ${this.#path}: ${(error as Error).message}`);
+    }
+  }
+
+  /** Closes the socket and takes it away. */
+  async stop(): Promise<void> {
+    if (!this.#server.listening) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#server.close(() => resolve());
+    this.#server.closeAllConnections();
+    await promise;
+  }
+
+  #listen(): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#server.once('error', reject);
+    this.#server.listen(this.#path, () => {
+      this.#server.off('error', reject);
+      resolve();
+    });
+    return promise;
+  }
+
+  async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (request.method !== 'POST' || request.url !== '/flush') {
+      answer(response, 404, { message: 'there is POST /flush' });
+      return;
+    }
+    if (!(Number(request.headers['content-length']) <= MOST_BODY_BYTES)) {
+      answer(response, 413, { message: 'the body is too long, or of unknown length' });
+      return;
+    }
+    const chosen = flushRequest(await text(request));
+    if (typeof chosen === 'string') answer(response, 400, { message: chosen });
+    else answer(response, 200, { flushed: this.#actions.flush(chosen) });
+  }
+}
+
+/** Reads a flush request; text says what is wrong with it. */
+function flushRequest(body: string): FlushRequest | string {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(body);
+  } catch {
+    return 'the body is not JSON';
+  }
+  if (typeof parsed !== 'object' || parsed === null) return 'the body is not an object';
+  for (const [name, value] of Object.entries(parsed)) {
+    if (name !== 'namespace' && name !== 'serviceAccount') return `${name} is not known`;
+    if (typeof value !== 'string' || value === '') return `${name} is not a name`;
+  }
+  const { namespace, serviceAccount } = parsed as FlushRequest;
+  if (serviceAccount !== undefined && namespace === undefined) {
+    return 'serviceAccount needs its namespace';
+  }
+  return parsed;
+}
+
+function answer(response: ServerResponse, status: number, body: unknown): void {
+  response.writeHead(status, { 'Content-Type': 'application/json' });
+  response.end(`${JSON.stringify(body)}\n`);
+}
+
+/** Whether somebody listens on a socket. */
+function answers(path: string): Promise<boolean> {
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const socket = connect(path, () => {
+    socket.destroy();
+    resolve(true);
+  });
+  socket.on('error', () => resolve(false));
+  return promise;
+}

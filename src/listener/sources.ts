@@ -1,0 +1,142 @@
+import type { Socket } from 'node:net';
+import { networkInterfaces } from 'node:os';
+import type { Clock, DurationMs } from '../clock.ts';
+
+/** Seconds' worth of requests that an address may make at once. */
+const BURST_SECONDS = 5;
+/** What a request costs whose token is refused, in requests: failures slow their sender first. */
+const REFUSAL_COST = 10;
+/** By how much the node's own addresses may exceed a pod's: host-network pods share them. */
+const NODE_FACTOR = 10;
+/** Connections open at once from one pod's address. */
+const MOST_CONNECTIONS = 256;
+/** Connections open at once in all. */
+const MOST_CONNECTIONS_IN_ALL = 10_000;
+/** How long what is known about the node's own addresses is good. */
+const OWN_ADDRESSES_FOR: DurationMs = 60_000;
+
+/** One address that requests come from. */
+export class Source {
+  readonly address: string;
+  readonly rate: number;
+  readonly mostConnections: number;
+  connections = 0;
+  tokens: number;
+  filledAt: DurationMs;
+
+  constructor(address: string, rate: number, mostConnections: number, now: DurationMs) {
+    this.address = address;
+    this.rate = rate;
+    this.mostConnections = mostConnections;
+    this.tokens = rate * BURST_SECONDS;
+    this.filledAt = now;
+  }
+
+  /** Takes the price of a request; false when this address has used up its budget. */
+  admit(now: DurationMs): boolean {
+    if (this.rate === 0) return true;
+    const most = this.rate * BURST_SECONDS;
+    this.tokens = Math.min(most, this.tokens + ((now - this.filledAt) * this.rate) / 1_000);
+    this.filledAt = now;
+    if (this.tokens < 1) return false;
+    this.tokens -= 1;
+    return true;
+  }
+
+  /** A request of this address was refused: that costs more than one that was not. */
+  charge(): void {
+    this.tokens = Math.max(this.tokens - (REFUSAL_COST - 1), -this.rate * BURST_SECONDS);
+  }
+
+  /** Nothing is held against it any more. */
+  forgettable(now: DurationMs): boolean {
+    if (this.connections > 0) return false;
+    return this.tokens + ((now - this.filledAt) * this.rate) / 1_000 >= this.rate * BURST_SECONDS;
+  }
+}
+
+/**
+ * Limits by source address: each may make so many requests a second, and hold so many
+ * connections, so that one pod's flood is that pod's trouble.
+ */
+export class Sources {
+  readonly #clock: Clock;
+  readonly #rate: number;
+  readonly #sources = new Map<string, Source>();
+  readonly #ofSocket = new WeakMap<Socket, Source>();
+  #connections = 0;
+  #own: ReadonlySet<string> = new Set();
+  #ownAt = Number.NEGATIVE_INFINITY;
+
+  /** @param rate - Requests a second from one pod's address; 0: no bound. */
+  constructor(clock: Clock, rate: number) {
+    this.#clock = clock;
+    this.#rate = rate;
+  }
+
+  /** Connections that are open. */
+  get connections(): number {
+    return this.#connections;
+  }
+
+  /**
+   * Takes in a new connection.
+   *
+   * @returns False when its address, or the node, has as many as it may have.
+   */
+  connected(socket: Socket): boolean {
+    const source = this.#sourceOf(socket.remoteAddress ?? '');
+    const admitted =
+      source.connections < source.mostConnections && this.#connections < MOST_CONNECTIONS_IN_ALL;
+    if (!admitted) return false;
+    source.connections += 1;
+    this.#connections += 1;
+    this.#ofSocket.set(socket, source);
+    socket.once('close', () => {
+      source.connections -= 1;
+      this.#connections -= 1;
+      if (source.forgettable(this.#clock.elapsed())) this.#sources.delete(source.address);
+    });
+    return true;
+  }
+
+  /** The source of a connection that was taken in. */
+  of(socket: Socket): Source {
+    return this.#ofSocket.get(socket) ?? this.#sourceOf(socket.remoteAddress ?? '');
+  }
+
+  /** Forgets addresses that nothing is held against. */
+  sweep(): void {
+    const now = this.#clock.elapsed();
+    for (const [address, source] of this.#sources) {
+      if (source.forgettable(now)) this.#sources.delete(address);
+    }
+  }
+
+  #sourceOf(address: string): Source {
+    const known = this.#sources.get(address);
+    if (known !== undefined) return known;
+    const factor = this.#isOwn(address) ? NODE_FACTOR : 1;
+    const source = new Source(
+      address,
+      this.#rate * factor,
+      MOST_CONNECTIONS * factor,
+      this.#clock.elapsed(),
+    );
+    this.#sources.set(address, source);
+    return source;
+  }
+
+  /** Whether an address is one of this node's; IPv4 ones also come mapped into IPv6. */
+  #isOwn(address: string): boolean {
+    const bare = address.replace(/^::ffff:/, '');
+    if (bare.startsWith('127.') || bare === '::1') return true;
+    const now = this.#clock.elapsed();
+    if (now - this.#ownAt > OWN_ADDRESSES_FOR) {
+      const interfaces = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
+      this.#own = new Set(interfaces.map((one) => one.address));
+      this.#ownAt = now;
+    }
+    return this.#own.has(bare);
+  }
+}

@@ -145,8 +145,9 @@ function fromApiServer(
   };
 }
 
+/** `oidc.eks.<region>…`, and `oidc-eks.<region>…` for clusters of IPv6. */
 function isEksIssuer(issuer: string): boolean {
-  return /^oidc\.eks[.-]/.test(URL.parse(issuer)?.hostname ?? '');
+  return /^oidc[.-]eks[.-]/.test(URL.parse(issuer)?.hostname ?? '');
 }
 
 async function get(

@@ -26,7 +26,7 @@ export function publicKeys(name: string, document: unknown): JSONWebKeySet {
   const keys: JWK[] = [];
   for (const entry of listed as Record<string, unknown>[]) {
     if (typeof entry !== 'object' || entry === null) continue;
-    if (!['RSA', 'EC', 'OKP'].includes(String(entry.kty))) continue;
+    if (typeof entry.kty !== 'string' || !['RSA', 'EC', 'OKP'].includes(entry.kty)) continue;
     if (entry.use !== undefined && entry.use !== 'sig') continue;
     const members = PUBLIC_MEMBERS.filter((member) => typeof entry[member] === 'string');
     keys.push(Object.fromEntries(members.map((member) => [member, entry[member]])) as JWK);

@@ -4,10 +4,15 @@ import { connect, type Socket } from 'node:net';
 // it has accepted; each is joined to a port of the namespace's loopback. A socket stays in
 // the namespace that it was made in, whoever holds it.
 
-process.on('message', (port: number, accepted: Socket | undefined) => {
+interface Target {
+  port: number;
+  address: string;
+}
+
+process.on('message', ({ port, address }: Target, accepted: Socket | undefined) => {
   // The client was gone before its connection got here.
   if (accepted === undefined) return;
-  const inside = connect(port, '127.0.0.1');
+  const inside = connect(port, address);
   accepted.on('error', () => inside.destroy());
   inside.on('error', () => accepted.destroy());
   accepted.pipe(inside).pipe(accepted);

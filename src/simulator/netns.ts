@@ -45,11 +45,12 @@ export interface NodeNamespace extends Namespace {
   readonly address6: string;
   createPod(): Promise<PodNamespace>;
   /**
-   * Makes a port of the node's loopback reachable from outside.
+   * Makes a port of the node reachable from outside.
    *
+   * @param address - The node's own that the port belongs to; default its loopback.
    * @returns The port of this process's own loopback that leads there.
    */
-  forward(port: number): Promise<number>;
+  forward(port: number, address?: string): Promise<number>;
   /** Kills what still runs inside, and takes node and pods away. */
   close(): Promise<void>;
 }
@@ -185,12 +186,12 @@ class SimulatedNode extends OneNamespace implements NodeNamespace {
     return pod;
   }
 
-  async forward(port: number): Promise<number> {
+  async forward(port: number, address = '127.0.0.1'): Promise<number> {
     this.#forwarder ??= this.#startForwarder();
     const forwarder = this.#forwarder;
     const server = createServer({ pauseOnConnect: true }, (accepted) => {
       accepted.on('error', () => accepted.destroy());
-      if (forwarder.connected) forwarder.send(port, accepted);
+      if (forwarder.connected) forwarder.send({ port, address }, accepted);
       else accepted.destroy();
     });
     this.#forwards.add(server);

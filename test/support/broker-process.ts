@@ -1,15 +1,21 @@
-import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { type IncomingHttpHeaders, request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import type { Credentials } from '../../src/simulator/credential-authority.ts';
 import { freePort } from '../../src/simulator/free-port.ts';
+import type { NodeNamespace } from '../../src/simulator/netns.ts';
 
 /** How long a broker may take to be ready; plenty, for machines that are busy. */
 const READY_WITHIN = 30_000;
+/** Where a broker on a node of its own answers pods. */
+const LINK_LOCAL = '169.254.170.23';
 /** How long it may take to stop before it is killed. */
 const STOP_WITHIN = 15_000;
 
@@ -31,16 +37,16 @@ export interface ProgramOptions {
   readonly simulator?: SimulatedCluster;
   /** Run the sources (default) or what `npm run build` made of them. */
   readonly sources?: 'src' | 'dist';
-  /** Starts the process; default `child_process.spawn`. Given for other network namespaces. */
-  readonly spawn?: (command: string, args: string[], options: SpawnOptions) => ChildProcess;
+  /** A node in a network namespace to run it on; default this machine. */
+  readonly node?: Pick<NodeNamespace, 'exec' | 'forward'>;
 }
 
 /** How to start a broker. */
 export interface BrokerOptions extends ProgramOptions {
   /** Whose teardown stops it; default the test file's. */
   readonly t?: { teardown(callback: () => Promise<unknown>): unknown };
-  /** Leave addresses and ports as they are by default, and do not wait for `/readyz`. */
-  readonly defaultAddresses?: boolean;
+  /** `false`: return at once instead of when `/readyz` says 200. */
+  readonly waitUntilReady?: boolean;
 }
 
 /** One line of the broker's log. */
@@ -65,22 +71,27 @@ export interface BrokerAnswer {
 /** A broker in a process of its own. */
 export interface BrokerProcess {
   readonly pid: number;
-  /** `http://127.0.0.1:<port>`, without the path. */
+  /** `http://127.0.0.1:<port>`, without the path; from the outside, where it has a node. */
   readonly baseUrl: string;
   /** `<baseUrl>/v1/credentials`. */
   readonly credentialsUri: string;
   readonly port: number;
   readonly probePort: number;
   readonly metricsPort: number;
+  /** Undefined: that of the defaults. */
+  readonly adminSocket: string | undefined;
   /** Standard output so far. */
   readonly lines: readonly string[];
   /** Standard error so far. */
   stderr(): string;
   /** The lines of standard output that are log lines, parsed. */
   logs(): LogLine[];
-  /** Resolves with the first log line, past or future, that matches; rejects after a while. */
+  /** Resolves with the first log line, past or future, that matches; rejects after 30 s. */
   logged(matches: (line: LogLine) => boolean): Promise<LogLine>;
-  /** Asks for credentials; headers given go over `Authorization` and `Host`. */
+  /**
+   * Asks for credentials; headers given go over `Authorization` and `Host`. Where it has a node,
+   * the request comes from the node itself, to 169.254.170.23.
+   */
   get(
     token: string | undefined,
     headers?: Readonly<Record<string, string>>,
@@ -88,6 +99,8 @@ export interface BrokerProcess {
   ): Promise<BrokerAnswer>;
   /** The metrics, by name and labels as they are written: `pod_identity_http_response{code="200"}`. */
   metrics(): Promise<Map<string, number>>;
+  /** The status of `/healthz` or `/readyz`. */
+  probe(name: 'healthz' | 'readyz'): Promise<number>;
   /** Sends the signal (default SIGTERM) and waits for the end: the exit code, null if killed. */
   stop(signal?: NodeJS.Signals): Promise<number | null>;
   /** Resolves with the exit code when the process has ended. */
@@ -107,20 +120,31 @@ export function nodeEnvironment(cluster: Pick<SimulatedCluster, 'nodeCredentials
 }
 
 /**
- * Starts `server` as a process on free ports of 127.0.0.1, waits until it is ready and stops
- * it at teardown.
+ * Starts `server` as a process, waits until it is ready and stops it at teardown. It listens on
+ * free ports of 127.0.0.1; on a node of its own, with the addresses and ports of its defaults.
  *
  * @throws Error with the broker's output, where it ends or is not ready in time.
  */
 export async function startBroker(options: BrokerOptions = {}): Promise<BrokerProcess> {
-  const [port, probePort, metricsPort] = options.defaultAddresses
-    ? [80, 2703, 2705]
-    : [await freePort(), await freePort(), await freePort()];
-  const addresses = ['--bind-hosts=127.0.0.1', '--metrics-address=127.0.0.1'];
-  const ports = [`--port=${port}`, `--probe-port=${probePort}`, `--metrics-port=${metricsPort}`];
+  const { node, args = [] } = options;
+  const [port, probePort, metricsPort] =
+    node === undefined
+      ? [await freePort(), await freePort(), await freePort()]
+      : [await node.forward(80, LINK_LOCAL), await node.forward(2703), await node.forward(2705)];
+  const folder = node === undefined ? await mkdtemp(join(tmpdir(), 'broker-')) : undefined;
+  const adminSocket = folder && join(folder, 'admin.sock');
+  const flags = [
+    `--admin-socket=${adminSocket}`,
+    '--bind-hosts=127.0.0.1',
+    `--port=${port}`,
+    `--probe-port=${probePort}`,
+    '--metrics-address=127.0.0.1',
+    `--metrics-port=${metricsPort}`,
+  ];
+  const host = node === undefined ? {} : { Host: LINK_LOCAL };
   const child = launch('server', {
     ...options,
-    args: [...(options.defaultAddresses ? [] : [...addresses, ...ports]), ...(options.args ?? [])],
+    args: node === undefined ? [...flags, ...args] : args,
   });
   const output = collect(child);
   const baseUrl = `http://127.0.0.1:${port}`;
@@ -131,6 +155,7 @@ export async function startBroker(options: BrokerOptions = {}): Promise<BrokerPr
     port,
     probePort,
     metricsPort,
+    adminSocket,
     lines: output.lines,
     stderr: output.stderr,
     logs: output.logs,
@@ -140,9 +165,14 @@ export async function startBroker(options: BrokerOptions = {}): Promise<BrokerPr
       return found() as LogLine;
     },
     get: (token, headers, { path = '/v1/credentials', method = 'GET' } = {}) =>
-      ask(port, path, method, { ...(token !== undefined && { Authorization: token }), ...headers }),
+      ask(port, path, method, {
+        ...host,
+        ...(token !== undefined && { Authorization: token }),
+        ...headers,
+      }),
     metrics: async () =>
       parseMetrics((await ask(metricsPort, '/metrics', 'GET', { Connection: 'close' })).text),
+    probe: async (name) => (await ask(probePort, `/${name}`, 'GET', {})).status,
     exited: output.exited,
     stop: async (signal = 'SIGTERM') => {
       child.kill(signal);
@@ -152,8 +182,11 @@ export async function startBroker(options: BrokerOptions = {}): Promise<BrokerPr
       return code;
     },
   };
-  (options.t ?? t).teardown(() => broker.stop());
-  if (!options.defaultAddresses) await ready(broker, output);
+  (options.t ?? t).teardown(async () => {
+    await broker.stop();
+    if (folder !== undefined) await rm(folder, { recursive: true, force: true });
+  });
+  if (options.waitUntilReady !== false) await ready(broker, output);
   return broker;
 }
 
@@ -180,7 +213,8 @@ function launch(command: string, options: ProgramOptions): ChildProcess {
       ? []
       : [`--cluster-name=${simulator.clusterName}`, `--endpoint=${simulator.url}`];
   const { PATH, NODE_V8_COVERAGE } = process.env;
-  return (options.spawn ?? spawn)(
+  const start = options.node?.exec.bind(options.node) ?? spawn;
+  return start(
     process.execPath,
     [fileURLToPath(new URL(`../../${main}`, import.meta.url)), command, ...cluster, ...args],
     {
@@ -226,8 +260,7 @@ async function ready(broker: BrokerProcess, output: Output): Promise<void> {
   await until(
     async () => {
       if (ended) return true;
-      const answer = await ask(broker.probePort, '/readyz', 'GET', {}).catch(() => undefined);
-      return answer?.status === 200;
+      return (await broker.probe('readyz').catch(() => 0)) === 200;
     },
     () => `not ready:\n${output.lines.join('\n')}\n${output.stderr()}`,
   );

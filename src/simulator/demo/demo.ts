@@ -92,6 +92,7 @@ async function startSimulated(stage: Stage, folder: string, { say, signal }: Dem
     ],
     environment: {},
     exec: stage.exec,
+    folder,
     logFile: join(folder, 'simulator.log'),
     readyUrl: `${url}/_simulator/`,
     signal,
@@ -113,6 +114,8 @@ async function startBroker(
       `--cluster-name=${CLUSTER}`,
       `--endpoint=${simulator.url}`,
       `--token-issuer=${simulator.issuer}`,
+      // From its folder: the whole path may be longer than a socket's can be (unix(7)).
+      '--admin-socket=admin.sock',
       ...stage.brokerFlags,
     ],
     environment: {
@@ -122,6 +125,7 @@ async function startBroker(
       AWS_REGION: simulator.region,
     },
     exec: stage.exec,
+    folder,
     logFile: join(folder, 'broker.log'),
     readyUrl: `${await stage.reach(stage.probePort)}/readyz`,
     signal,

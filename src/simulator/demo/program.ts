@@ -22,6 +22,8 @@ export interface ProgramOptions {
   /** Its whole environment. */
   readonly environment: Readonly<Record<string, string>>;
   readonly exec: Exec;
+  /** Its working directory. */
+  readonly folder: string;
   /** Where its output goes. */
   readonly logFile: string;
   /** A URL that answers 200 as soon as it is ready. */
@@ -43,9 +45,10 @@ export interface Program {
  * @throws Error with the end of its output, where it ends instead or takes too long.
  */
 export async function startProgram(options: ProgramOptions): Promise<Program> {
-  const { args, environment, exec, logFile, signal } = options;
+  const { args, environment, exec, folder, logFile, signal } = options;
   const log = openSync(logFile, 'a', 0o600);
   const child = exec(process.execPath, [MAIN, ...args], {
+    cwd: folder,
     env: environment,
     stdio: ['ignore', log, log],
   });

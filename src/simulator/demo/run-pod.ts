@@ -20,7 +20,7 @@ export interface PodResult {
  * @param signal - Kills it.
  */
 export function runPod(
-  place: PodPlace,
+  place: Pick<PodPlace, 'exec'>,
   environment: Readonly<Record<string, string>>,
   signal: AbortSignal,
 ): Promise<PodResult> {

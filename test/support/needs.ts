@@ -1,0 +1,20 @@
+import { spawnSync } from 'node:child_process';
+import { namespacesProblem } from '../../src/simulator/netns.ts';
+
+// What some tests need of the machine, as tap's `skip`: the reason why they cannot run here,
+// else false. On CI nothing is skipped: such a test runs, and fails.
+
+/** The AWS CLI. */
+export function needsAwsCli(): string | false {
+  const found = spawnSync('aws', ['--version'], { stdio: 'ignore' }).status === 0;
+  return unlessCi(found ? undefined : 'the AWS CLI is not installed');
+}
+
+/** Root and Linux's network namespaces. */
+export function needsNamespaces(): string | false {
+  return unlessCi(namespacesProblem());
+}
+
+function unlessCi(problem: string | undefined): string | false {
+  return problem === undefined || process.env.CI === 'true' ? false : problem;
+}

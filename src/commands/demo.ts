@@ -16,7 +16,7 @@ interface Flags {
 }
 
 /** Exit status by the signal that ended the demo early, as shells have it. */
-const INTERRUPTED: Readonly<Record<string, number>> = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 };
+const INTERRUPTED = { SIGHUP: 129, SIGINT: 130, SIGPIPE: 141, SIGTERM: 143 } as const;
 
 /** `demo`: pods of a simulated EKS get their identity from a broker, with the real AWS SDK. */
 export function demoCommand(): Command {
@@ -45,7 +45,8 @@ export function demoCommand(): Command {
         const demo = await playDemo({ pods, serviceAccounts, netns, signal, say });
         await show(demo, keep, signal).finally(() => demo.close());
       } catch (error) {
-        if (signal.aborted) process.exitCode = INTERRUPTED[signal.reason as string] ?? 1;
+        if (signal.aborted)
+          process.exitCode = INTERRUPTED[signal.reason as keyof typeof INTERRUPTED];
         else fail((error as Error).message);
       }
     });
@@ -92,5 +93,7 @@ function interruption(): AbortSignal {
     // Those that follow change nothing: what was started still has to be taken away.
     process.on(name, () => controller.abort(name));
   }
+  // Node ignores SIGPIPE; this is how it tells that nobody reads any more.
+  process.stdout.on('error', () => controller.abort('SIGPIPE'));
   return controller.signal;
 }

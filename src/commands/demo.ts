@@ -89,11 +89,11 @@ function count(text: string): number {
 /** Aborted, with the signal's name, by the first signal that asks the process to end. */
 function interruption(): AbortSignal {
   const controller = new AbortController();
-  for (const name of Object.keys(INTERRUPTED)) {
+  for (const name of ['SIGHUP', 'SIGINT', 'SIGTERM'] as const) {
     // Those that follow change nothing: what was started still has to be taken away.
     process.on(name, () => controller.abort(name));
   }
-  // Node ignores SIGPIPE; this is how it tells that nobody reads any more.
+  // What SIGPIPE is for other programs. The signal itself comes for any pipe, such as a pod's.
   process.stdout.on('error', () => controller.abort('SIGPIPE'));
   return controller.signal;
 }

@@ -1,14 +1,8 @@
-import {
-  type ChildProcess,
-  execFile,
-  type SpawnOptions,
-  spawn,
-  spawnSync,
-} from 'node:child_process';
+import { type ChildProcess, type SpawnOptions, spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { accessSync, constants } from 'node:fs';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import { fileURLToPath } from 'node:url';
+import { findIp, ip, ipPath } from './ip-command.ts';
 
 // A node and its pods as network namespaces of Linux:
 //
@@ -21,9 +15,6 @@ import { fileURLToPath } from 'node:url';
 
 /** `pib-<pid of the process that made it>-<random>`, pods with a number behind that. */
 const NAME = /^pib-(\d+)-/;
-
-/** Where `ip` is when `PATH`, as a pod's environment, does not say. */
-const PATHS = [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin', '/usr/bin', '/bin'];
 
 /** A network namespace that programs can be run in. */
 export interface Namespace {
@@ -269,35 +260,4 @@ function removeNamespace(name: string): void {
     }
   }
   spawnSync(ipPath(), ['netns', 'delete', name]);
-}
-
-/** Runs `ip`. @throws Error with its complaint. */
-function ip(args: readonly string[], input = ''): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const child = execFile(ipPath(), args, (error, _stdout, stderr) => {
-      if (error === null) resolve();
-      else reject(new Error(`ip ${args.join(' ')}: ${stderr.trim() || error.message}`));
-    });
-    // It may have ended without reading; why, it says itself.
-    child.stdin?.on('error', () => undefined).end(input);
-  });
-}
-
-function ipPath(): string {
-  const found = findIp();
-  if (found === undefined) throw new Error('the command ip is not there (package iproute2)');
-  return found;
-}
-
-function findIp(): string | undefined {
-  return PATHS.filter((folder) => folder !== '')
-    .map((folder) => `${folder}/ip`)
-    .find((file) => {
-      try {
-        accessSync(file, constants.X_OK);
-        return true;
-      } catch {
-        return false;
-      }
-    });
 }

@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { type IncomingHttpHeaders, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -11,6 +10,7 @@ import t from 'tap';
 import type { Credentials } from '../../src/simulator/credential-authority.ts';
 import { freePort } from '../../src/simulator/free-port.ts';
 import type { NodeNamespace } from '../../src/simulator/netns.ts';
+import { type Answer, ask, parseMetrics } from './ask.ts';
 
 /** How long a broker may take to be ready; plenty, for machines that are busy. */
 const READY_WITHIN = 30_000;
@@ -58,16 +58,6 @@ export interface LogLine {
   readonly [field: string]: any;
 }
 
-/** What the broker answered. */
-export interface BrokerAnswer {
-  readonly status: number;
-  readonly headers: IncomingHttpHeaders;
-  readonly text: string;
-  /** The body as JSON; undefined where it is none. */
-  // biome-ignore lint/suspicious/noExplicitAny: whatever was answered
-  readonly body: any;
-}
-
 /** A broker in a process of its own. */
 export interface BrokerProcess {
   readonly pid: number;
@@ -96,7 +86,7 @@ export interface BrokerProcess {
     token: string | undefined,
     headers?: Readonly<Record<string, string>>,
     options?: { readonly path?: string; readonly method?: string },
-  ): Promise<BrokerAnswer>;
+  ): Promise<Answer>;
   /** The metrics, by name and labels as they are written: `pod_identity_http_response{code="200"}`. */
   metrics(): Promise<Map<string, number>>;
   /** The status of `/healthz` or `/readyz`. */
@@ -281,46 +271,4 @@ async function until(
     }
     await pause(20);
   }
-}
-
-function ask(
-  port: number,
-  path: string,
-  method: string,
-  headers: Readonly<Record<string, string>>,
-): Promise<BrokerAnswer> {
-  return new Promise((resolve, reject) => {
-    const asked = request({ host: '127.0.0.1', port, path, method, headers, agent: false });
-    asked.on('error', reject);
-    asked.on('response', (response) => {
-      let text = '';
-      response.setEncoding('utf8').on('data', (chunk: string) => {
-        text += chunk;
-      });
-      response.on('error', reject);
-      response.on('end', () => {
-        const { statusCode: status = 0, headers: received } = response;
-        resolve({ status, headers: received, text, body: parsed(text) });
-      });
-    });
-    asked.end();
-  });
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-/** Reads Prometheus' text format: name with labels → value. */
-export function parseMetrics(text: string): Map<string, number> {
-  const metrics = new Map<string, number>();
-  for (const line of text.split('\n')) {
-    const match = /^([a-zA-Z_:][\w:]*(?:\{.*\})?) (\S+)$/.exec(line);
-    if (match !== null) metrics.set(match[1] as string, Number(match[2]));
-  }
-  return metrics;
 }

@@ -15,6 +15,9 @@ const RETRY_INTERVAL: DurationMs = 5_000;
 /** How long keys that no source has confirmed go on verifying new tokens. */
 export const UNCONFIRMED_LIFETIME: DurationMs = 24 * 3_600_000;
 
+/** Key sets so far, of all rings: threads tell sets by their ids, so no two have the same. */
+let sets = 0;
+
 /** What a {@link KeyRing} is made from. */
 export interface KeyRingOptions {
   readonly clock: Clock;
@@ -244,7 +247,8 @@ export class KeyRing {
     const kept = publishedBy(jwks);
     const changed = before === undefined || fingerprint(before.jwks) !== fingerprint(jwks);
     if (!changed && before?.issuer === issuer) return false;
-    this.#keys = { id: (before?.id ?? 0) + 1, issuer, jwks };
+    sets += 1;
+    this.#keys = { id: sets, issuer, jwks };
     this.#options.log.info(
       { issuer, source, kids: jwks.keys.map((key) => key.kid) },
       'keys of the token issuer',

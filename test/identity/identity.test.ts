@@ -1,0 +1,381 @@
+import t from 'tap';
+import { type Identified, Identity } from '../../src/identity/identity.ts';
+import { KeyRing, REFRESH_INTERVAL, UNCONFIRMED_LIFETIME } from '../../src/identity/key-ring.ts';
+import { silentLog } from '../../src/telemetry/log.ts';
+import type { ClaimExpectations, PodIdentity } from '../../src/tokens/claims.ts';
+import { type Verdict, verifyToken } from '../../src/tokens/verify.ts';
+import type { VerifyTask } from '../../src/workers/verify.ts';
+import { ManualClock, settle } from '../support/manual-clock.ts';
+import {
+  type Claims,
+  EXPECTED,
+  goodClaims,
+  ISSUER,
+  type SigningKey,
+  signingKey,
+  token,
+} from '../tokens/signed-tokens.ts';
+import { ScriptedSource } from './scripted-source.ts';
+
+const one = signingKey('ES256', 'one');
+const two = signingKey('ES256', 'two');
+const foreignOne = { ...signingKey('ES256'), kid: 'one' };
+const unpublished = signingKey('ES256', 'unpublished');
+
+interface SetUp {
+  readonly keys?: readonly SigningKey[];
+  readonly most?: number;
+  readonly expected?: ClaimExpectations;
+}
+
+/** Identity over a real key ring and the real verification, without the threads. */
+function setUp({ keys = [one], most = 100, expected = EXPECTED }: SetUp = {}) {
+  const clock = new ManualClock();
+  const source = new ScriptedSource('source');
+  const publish = (...published: readonly SigningKey[]) => {
+    source.keys = published.map((key) => key.jwk);
+  };
+  if (keys.length > 0) publish(...keys);
+  const judged: string[] = [];
+  const verified: VerifyTask[] = [];
+  const control: { beforeVerdict: (() => Promise<void>) | undefined } = {
+    beforeVerdict: undefined,
+  };
+  const keyRing = new KeyRing({
+    clock,
+    log: silentLog,
+    sourcesOf: () => [source],
+    onChange: (isPublished) => identity.forgetUnpublished(isPublished),
+    patience: 1_900,
+    clusterName: 'test',
+  });
+  const identity: Identity = new Identity({
+    clock,
+    keyRing,
+    expected,
+    maxVerifiedTokens: most,
+    workers: {
+      verify: async (task): Promise<Verdict> => {
+        verified.push(task);
+        const verdict = await verifyToken(task.token, task.keys, task.expected, task.now);
+        await control.beforeVerdict?.();
+        return verdict;
+      },
+    },
+    sessionKeyOf: (pod: PodIdentity, text) =>
+      `${pod.namespace}/${pod.serviceAccount} ${text.length}`,
+    onJudged: (result) => void judged.push(result),
+  });
+  /** A token of now, signed by `key`. */
+  const minted = (key: SigningKey = one, claims: Claims = {}) =>
+    token(goodClaims(claims, clock.now()), key);
+  return { clock, source, publish, judged, verified, control, keyRing, identity, minted };
+}
+
+/** `verified`, `unverified: <cause>`, `refused: <reason>` or `unavailable: <reason>`. */
+function shown(who: Identified): string {
+  if (who.kind === 'verified') return who.kind;
+  return `${who.kind}: ${who.kind === 'unverified' ? who.cause : who.reason}`;
+}
+
+t.test('a token that verifies is remembered', async (t) => {
+  const { clock, keyRing, identity, minted, verified, judged } = setUp();
+  await keyRing.useIssuer(ISSUER);
+  const text = minted();
+  t.equal(identity.recall(text, clock.now()), undefined);
+  const who = await identity.identify(text);
+  t.match(who, {
+    kind: 'verified',
+    verified: {
+      token: text,
+      kid: 'one',
+      pod: { namespace: 'shop', serviceAccount: 'cart', pod: 'cart-0' },
+      sessionKey: `shop/cart ${text.length}`,
+      handed: undefined,
+    },
+  });
+  t.equal(keyRing.proven, true);
+  t.equal(identity.remembered, 1);
+  t.equal(identity.recall(text, clock.now()), who.kind === 'verified' && who.verified);
+  t.equal(shown(await identity.identify(text)), 'verified');
+  t.equal(verified.length, 1, 'and not verified again');
+  t.strictSame(judged, ['success', 'success']);
+});
+
+t.test('a token that many ask about at once is judged once', async (t) => {
+  const { keyRing, identity, minted, verified, judged } = setUp();
+  await keyRing.useIssuer(ISSUER);
+  const texts = [minted(), minted(), minted(foreignOne)];
+  const asked = Array.from({ length: 300 }, (_, index) =>
+    identity.identify(texts[index % texts.length] as string),
+  );
+  await Promise.all(asked);
+  t.equal(verified.length, texts.length);
+  t.equal(judged.length, texts.length);
+  t.equal(identity.remembered, 2);
+  await identity.identify(texts[2] as string);
+  t.equal(verified.length, texts.length + 1, 'one that did not verify is judged again, later');
+});
+
+t.test('keys that have proven nothing refuse nobody', async (t) => {
+  const { keyRing, identity, minted, judged } = setUp();
+  await keyRing.useIssuer(ISSUER);
+  for (const [text, cause] of [
+    [minted(foreignOne), 'bad-signature'],
+    [minted(unpublished), 'unknown-key'],
+    [minted(one, { iss: 'https://other.example' }), 'other-issuer'],
+  ] as const) {
+    const who = await identity.identify(text);
+    t.match(who, { kind: 'unverified', cause, pod: { pod: 'cart-0' } });
+  }
+  t.strictSame(judged, ['skipped', 'skipped', 'skipped']);
+  t.equal(identity.remembered, 0);
+});
+
+t.test('keys that have proven themselves refuse what they do not verify', async (t) => {
+  const { keyRing, identity, minted, judged } = setUp();
+  await keyRing.useIssuer(ISSUER);
+  await identity.identify(minted());
+  judged.length = 0;
+  for (const [text, reason] of [
+    [minted(foreignOne), /signature does not verify/],
+    [minted(unpublished), /does not publish \(kid\)/],
+    [minted(one, { iss: 'https://other.example' }), /\(iss\)/],
+    [minted(one, { iss: `${ISSUER}/` }), /\(iss\)/],
+  ] as const) {
+    const who = await identity.identify(text);
+    t.equal(who.kind, 'refused');
+    t.match(shown(who), reason);
+    t.notMatch(shown(who), text.split('.')[1] as string);
+  }
+  t.strictSame(judged, ['failure', 'failure', 'failure', 'failure']);
+});
+
+t.test('what is unfit is refused, whatever is known of keys', async (t) => {
+  for (const keys of [[], [one]]) {
+    const { keyRing, identity, minted } = setUp({ keys });
+    await keyRing.useIssuer(ISSUER);
+    for (const text of ['', 'no token', `Bearer ${minted()}`, minted(one, { aud: 'other' })]) {
+      t.equal((await identity.identify(text)).kind, 'refused');
+    }
+    t.equal(identity.remembered, 0);
+  }
+});
+
+t.test("another node's token is refused, where the node is known", async (t) => {
+  const expected = { ...EXPECTED, nodeName: 'ip-10-0-0-99.ec2.internal' };
+  const { keyRing, identity, minted } = setUp({ expected });
+  await keyRing.useIssuer(ISSUER);
+  t.match(shown(await identity.identify(minted())), /^refused: .*another node/);
+});
+
+t.test('without keys nothing is proven, and nothing refused', async (t) => {
+  const { clock, keyRing, identity, minted, publish } = setUp({ keys: [] });
+  t.equal(shown(await identity.identify(minted())), 'unverified: no-keys', 'no issuer is known');
+  await keyRing.useIssuer(ISSUER);
+  t.equal(shown(await identity.identify(minted())), 'unverified: no-keys', 'no source has any');
+  publish(one);
+  await clock.advance(5_000);
+  t.equal(shown(await identity.identify(minted())), 'verified', 'they appear');
+});
+
+t.test('requests wait for the first keys', async (t) => {
+  const { keyRing, identity, minted, source, verified } = setUp();
+  source.hold();
+  void keyRing.useIssuer(ISSUER);
+  const asked = identity.identify(minted());
+  await settle();
+  t.equal(verified.length, 0);
+  source.release();
+  t.equal(shown(await asked), 'verified');
+});
+
+t.test('but not longer than clients do', async (t) => {
+  const { clock, keyRing, identity, minted, source } = setUp();
+  source.hold();
+  void keyRing.useIssuer(ISSUER);
+  const asked = identity.identify(minted());
+  await clock.advance(1_900);
+  t.equal(shown(await asked), 'unverified: no-keys');
+  source.release();
+  await settle();
+  t.equal(shown(await identity.identify(minted())), 'verified');
+});
+
+t.test('a new key is picked up at its first token', async (t) => {
+  const { keyRing, identity, minted, publish, source } = setUp();
+  await keyRing.useIssuer(ISSUER);
+  await identity.identify(minted());
+  publish(two, one);
+  t.equal(shown(await identity.identify(minted(two))), 'verified');
+  t.equal(shown(await identity.identify(minted(one))), 'verified', 'the old one stays good');
+  t.equal(source.asked, 2);
+});
+
+t.test('forged key ids bring about one fetch, however many', async (t) => {
+  const { clock, keyRing, identity, minted, source } = setUp();
+  await keyRing.useIssuer(ISSUER);
+  await identity.identify(minted());
+  t.equal(source.asked, 1);
+  const flood = () =>
+    Promise.all(
+      Array.from({ length: 100 }, (_, index) =>
+        identity.identify(minted({ ...unpublished, kid: `forged-${index}` })),
+      ),
+    );
+  t.ok((await flood()).every(({ kind }) => kind === 'refused'));
+  t.equal(source.asked, 2);
+  t.ok((await flood()).every(({ kind }) => kind === 'refused'));
+  t.equal(source.asked, 2);
+  await clock.advance(30_000);
+  t.ok((await flood()).every(({ kind }) => kind === 'refused'));
+  t.equal(source.asked, 3);
+});
+
+t.test('an unknown key while its source is away: nobody can tell', async (t) => {
+  const { keyRing, identity, minted, source, judged } = setUp();
+  await keyRing.useIssuer(ISSUER);
+  await identity.identify(minted());
+  source.keys = undefined;
+  t.match(shown(await identity.identify(minted(two))), /^unavailable: .*cannot be had/);
+  t.match(
+    shown(await identity.identify(minted(foreignOne))),
+    /^refused: its signature/,
+    'a known key can',
+  );
+  t.equal(shown(await identity.identify(minted())), 'verified');
+  t.strictSame(judged, ['success', 'skipped', 'failure', 'success']);
+});
+
+t.test('a withdrawn key takes its tokens with it', async (t) => {
+  const { clock, keyRing, identity, minted, publish } = setUp({ keys: [one, two] });
+  await keyRing.useIssuer(ISSUER);
+  const [ofOne, ofTwo] = [minted(one), minted(two)];
+  await Promise.all([ofOne, ofTwo].map((text) => identity.identify(text)));
+  t.equal(identity.remembered, 2);
+  publish(two);
+  await clock.advance(REFRESH_INTERVAL);
+  t.equal(identity.remembered, 1);
+  t.equal(identity.recall(ofOne, clock.now()), undefined);
+  t.ok(identity.recall(ofTwo, clock.now()));
+  t.match(shown(await identity.identify(ofOne)), /^refused: .*\(kid\)/);
+});
+
+t.test('another key under the same id takes the tokens of the old one with it', async (t) => {
+  const { clock, keyRing, identity, minted, publish } = setUp({ keys: [one, two] });
+  await keyRing.useIssuer(ISSUER);
+  const text = minted(one);
+  await identity.identify(text);
+  const replaced = { ...foreignOne, jwk: { ...foreignOne.jwk, kid: 'one' } };
+  publish(replaced, two);
+  await clock.advance(REFRESH_INTERVAL);
+  t.equal(identity.recall(text, clock.now()), undefined);
+  t.match(shown(await identity.identify(text)), /^refused: its signature/);
+  t.equal(shown(await identity.identify(minted(replaced))), 'verified');
+});
+
+t.test('a set that is wholly replaced refuses nobody until it has proven itself', async (t) => {
+  const { clock, keyRing, identity, minted, publish } = setUp();
+  await keyRing.useIssuer(ISSUER);
+  const text = minted(one);
+  await identity.identify(text);
+  publish(two);
+  await clock.advance(REFRESH_INTERVAL);
+  t.equal(shown(await identity.identify(text)), 'unverified: unknown-key');
+  t.equal(shown(await identity.identify(minted(two))), 'verified');
+  t.match(shown(await identity.identify(text)), /^refused: .*\(kid\)/);
+});
+
+t.test('a verdict under keys that were replaced meanwhile does not count', async (t) => {
+  const { keyRing, identity, minted, publish, control, verified } = setUp({ keys: [one, two] });
+  await keyRing.useIssuer(ISSUER);
+  await identity.identify(minted(two));
+  verified.length = 0;
+  control.beforeVerdict = async () => {
+    control.beforeVerdict = undefined;
+    publish(two);
+    await keyRing.fetch();
+  };
+  const text = minted(one);
+  t.match(shown(await identity.identify(text)), /^refused: .*\(kid\)/, 'one that would be good');
+  t.equal(verified.length, 2);
+  t.equal(identity.remembered, 1, 'is not remembered');
+
+  control.beforeVerdict = async () => {
+    control.beforeVerdict = undefined;
+    publish(two, one);
+    await keyRing.fetch();
+  };
+  t.equal(shown(await identity.identify(text)), 'verified', 'one that would be refused');
+});
+
+t.test('keys that nobody has confirmed for a day verify nothing new', async (t) => {
+  const { clock, keyRing, identity, minted, source, publish } = setUp();
+  await keyRing.useIssuer(ISSUER);
+  const long = { exp: clock.now() / 1_000 + 7 * 86_400 };
+  const known = minted(one, long);
+  await identity.identify(known);
+  source.keys = undefined;
+  await clock.advance(UNCONFIRMED_LIFETIME + 1);
+  t.equal(shown(await identity.identify(minted())), 'unverified: no-keys');
+  t.equal(shown(await identity.identify(known)), 'verified', 'what was verified goes on');
+  publish(one);
+  await clock.advance(REFRESH_INTERVAL);
+  t.equal(shown(await identity.identify(minted())), 'verified');
+});
+
+t.test('the cache of tokens is bounded: the least recently used goes first', async (t) => {
+  const { clock, keyRing, identity, minted, verified } = setUp({ most: 3 });
+  await keyRing.useIssuer(ISSUER);
+  const texts = Array.from({ length: 3 }, () => minted());
+  for (const text of texts) await identity.identify(text);
+  t.ok(identity.recall(texts[0] as string, clock.now()), 'used again');
+  await identity.identify(minted());
+  t.equal(identity.remembered, 3);
+  t.strictSame(
+    texts.map((text) => identity.recall(text, clock.now()) !== undefined),
+    [true, false, true],
+  );
+  const before = verified.length;
+  t.equal(shown(await identity.identify(texts[1] as string)), 'verified', 'slower, not wrong');
+  t.equal(verified.length, before + 1);
+  t.equal(identity.remembered, 3);
+});
+
+t.test('expiry is checked on every hit', async (t) => {
+  const { clock, keyRing, identity, minted } = setUp();
+  await keyRing.useIssuer(ISSUER);
+  const text = minted(one, { exp: clock.now() / 1_000 + 600 });
+  await identity.identify(text);
+  await clock.advance(600_000 + 59_999);
+  t.ok(identity.recall(text, clock.now()), 'with a minute of tolerance');
+  await clock.advance(1);
+  t.equal(identity.recall(text, clock.now()), undefined);
+  t.equal(identity.remembered, 0, 'it is dropped');
+  t.match(shown(await identity.identify(text)), /^refused: it has expired/);
+});
+
+t.test('the beginning is checked on every hit too', async (t) => {
+  const { clock, keyRing, identity, minted } = setUp();
+  await keyRing.useIssuer(ISSUER);
+  const text = minted();
+  await identity.identify(text);
+  clock.jump(-60_000);
+  t.ok(identity.recall(text, clock.now()), 'with a minute of tolerance');
+  clock.jump(-1_000);
+  t.equal(identity.recall(text, clock.now()), undefined);
+  t.match(shown(await identity.identify(text)), /^refused: it is not valid yet/);
+  clock.jump(61_000);
+  t.ok(identity.recall(text, clock.now()), 'a clock that was wrong is no reason to forget it');
+});
+
+t.test('a worker that fails fails those who ask, and nobody after them', async (t) => {
+  const { keyRing, identity, minted, control } = setUp();
+  await keyRing.useIssuer(ISSUER);
+  control.beforeVerdict = () => Promise.reject(new Error('the thread died'));
+  const text = minted();
+  const asked = [identity.identify(text), identity.identify(text)];
+  for (const one of asked) await t.rejects(one, { message: 'the thread died' });
+  control.beforeVerdict = undefined;
+  t.equal(shown(await identity.identify(text)), 'verified');
+});

@@ -113,7 +113,11 @@ async function readKubeconfig(file: string): Promise<(path: string) => Promise<F
   const ca = await content(cluster, 'certificate-authority');
   const cert = await content(user, 'client-certificate');
   const key = await content(user, 'client-key');
-  const token = user?.token ?? (await content(user, 'tokenFile'))?.trim();
+  if ((cert === undefined) !== (key === undefined)) {
+    throw new KubeconfigError(`${file}: client-certificate and client-key need each other`);
+  }
+  // The file is the newer one, where there are both (as client-go has it).
+  const token = (await content(user, 'tokenFile'))?.trim() ?? user?.token;
   return async (path) => ({
     url: server.href.replace(/\/$/, '') + path,
     timeout: TIMEOUT,

@@ -190,7 +190,7 @@ export async function startBroker(
       }),
     ]);
   } catch (error) {
-    await workers.close();
+    await stop();
     throw error;
   }
   if (!signal.aborted) {
@@ -200,15 +200,19 @@ export async function startBroker(
   return {
     async stop() {
       log.info('stopping');
-      await listener.stop(config.clientWait + STOP_MARGIN);
-      await admin.stop();
-      issuer.stop();
-      keyRing.stop();
-      sessions.stop();
-      queue.stop();
-      credentials.stop();
-      await workers.close();
+      await stop();
       log.info('stopped');
     },
   };
+
+  async function stop(): Promise<void> {
+    await listener.stop(config.clientWait + STOP_MARGIN);
+    await admin.stop();
+    issuer.stop();
+    keyRing.stop();
+    sessions.stop();
+    queue.stop();
+    credentials.stop();
+    await workers.close();
+  }
 }

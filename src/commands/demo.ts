@@ -1,10 +1,12 @@
 import { once } from 'node:events';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command } from 'commander';
+import { reader } from '../config/flag-reader.ts';
 import { wholeNumber } from '../config/values.ts';
 import type { Demo } from '../simulator/demo/demo.ts';
 
 /** Each pod is a process. */
 const MOST_PODS = 1_000;
+const count = reader(wholeNumber(1, MOST_PODS));
 const DEFAULT_PODS = 50;
 const DEFAULT_SERVICE_ACCOUNTS = 5;
 
@@ -76,14 +78,6 @@ function say(line: string): void {
 function fail(reason: string): void {
   process.stderr.write(`error: ${reason}\n`);
   process.exitCode = 1;
-}
-
-function count(text: string): number {
-  try {
-    return wholeNumber(1, MOST_PODS)(text);
-  } catch (error) {
-    throw new InvalidArgumentError(`It ${(error as Error).message}.`);
-  }
 }
 
 /** Aborted, with the signal's name, by the first signal that asks the process to end. */

@@ -1,6 +1,7 @@
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, Option } from 'commander';
 import type { DurationMs } from '../clock.ts';
 import { parseDuration } from '../config/duration.ts';
+import { reader } from '../config/flag-reader.ts';
 import { clusterName, host, rate, wholeNumber } from '../config/values.ts';
 import { type Simulator, type SimulatorOptions, startSimulator } from '../simulator/simulator.ts';
 
@@ -23,29 +24,29 @@ interface Flags {
 export function simulateCommand(): Command {
   return new Command('simulate')
     .description('run a local EKS: token issuer, associations, EKS Auth and STS on one port')
-    .option('--host <address>', 'address to listen on', checked(host), '127.0.0.1')
+    .option('--host <address>', 'address to listen on', reader(host), '127.0.0.1')
     .option(
       '-p, --port <port>',
       'port to listen on; 0 for any free one',
-      checked(wholeNumber(0, 65_535)),
+      reader(wholeNumber(0, 65_535)),
       8090,
     )
-    .option('-c, --cluster-name <name>', "the cluster's name", checked(clusterName), 'simulated')
+    .option('-c, --cluster-name <name>', "the cluster's name", reader(clusterName), 'simulated')
     .option('--region <region>', "the cluster's region", 'us-east-1')
     .option('--account <id>', "the cluster's account", '111122223333')
     .addOption(durationOption('--latency <duration>', 'how long EKS Auth takes to answer', '0s'))
-    .option('--quota <rate>', 'calls to EKS Auth a second; none: no limit', checked(rate))
+    .option('--quota <rate>', 'calls to EKS Auth a second; none: no limit', reader(rate))
     .option(
       '--burst <calls>',
       'calls at once within the quota; none: the quota',
-      checked(wholeNumber(1, 1e6)),
+      reader(wholeNumber(1, 1e6)),
     )
     .addOption(durationOption('--session-lifetime <duration>', 'of role sessions', '6h'))
     .addOption(
       durationOption('--association-delay <duration>', 'until EKS Auth sees a change', '0s'),
     )
     .option('--token-directory <path>', 'where to write and renew the token files of pods')
-    .option('--seed <number>', 'makes what is random repeat', checked(wholeNumber(0, 2 ** 32)))
+    .option('--seed <number>', 'makes what is random repeat', reader(wholeNumber(0, 2 ** 32)))
     .action(async (flags: Flags, command: Command) => {
       const stopped = signalled('SIGINT', 'SIGTERM');
       let simulator: Simulator;
@@ -111,18 +112,7 @@ Stop with Ctrl-C.
 function durationOption(flags: string, description: string, fallback: string): Option {
   return new Option(flags, description)
     .default(parseDuration(fallback), fallback)
-    .argParser(checked(parseDuration));
-}
-
-/** A reader for commander, which names the flag in front of what the reader complains of. */
-function checked<T>(read: (text: string) => T): (text: string) => T {
-  return (text) => {
-    try {
-      return read(text);
-    } catch (error) {
-      throw new InvalidArgumentError((error as Error).message);
-    }
-  };
+    .argParser(reader(parseDuration));
 }
 
 /** Options are called `sessionLifetime` inside and `--session-lifetime` outside. */

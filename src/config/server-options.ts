@@ -1,4 +1,4 @@
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, Option } from 'commander';
 import {
   type Config,
   DEFAULT_ADMIN_SOCKET,
@@ -9,6 +9,7 @@ import {
   type Verbosity,
 } from './config.ts';
 import { formatDuration, parseDuration } from './duration.ts';
+import { reader } from './flag-reader.ts';
 import * as value from './values.ts';
 
 /** Prefix of the environment variable behind every flag. */
@@ -47,22 +48,6 @@ interface ServerFlags {
   attemptTimeout: number;
   flightTimeout: number;
   workers: number;
-}
-
-/** Makes a reader's TypeError the kind of error that commander reports with the flag's name. */
-function reader<T>(read: (text: string) => T): (text: string) => T {
-  return (text) => {
-    try {
-      return read(text);
-    } catch (error) {
-      if (error instanceof TypeError) throw new InvalidArgumentError(`It ${sentence(error)}.`);
-      throw error;
-    }
-  };
-}
-
-function sentence(error: TypeError): string {
-  return error.message.startsWith('must ') ? error.message : `cannot be read: ${error.message}`;
 }
 
 /** Collects a repeatable flag; what the user gives takes the place of the default. */

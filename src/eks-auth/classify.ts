@@ -1,6 +1,6 @@
 import type { DurationMs, EpochMs } from '../clock.ts';
-import type { AssumeRoleFailure, AssumeRoleFailureKind } from './failure.ts';
 import { scrub } from '../telemetry/scrub.ts';
+import type { AssumeRoleFailure, AssumeRoleFailureKind } from './failure.ts';
 
 /** The errors of the service's model, by code (API version 2023-11-26). */
 const MODELLED: ReadonlyMap<string, AssumeRoleFailureKind> = new Map([

@@ -1,6 +1,6 @@
 import type { Clock, DurationMs, EpochMs, Timer } from '../clock.ts';
-import { NodeCredentialsError } from './failure.ts';
 import { scrub } from '../telemetry/scrub.ts';
+import { NodeCredentialsError } from './failure.ts';
 
 /** AWS credentials of the node itself: what calls to EKS Auth are signed with. */
 export interface NodeCredentials {

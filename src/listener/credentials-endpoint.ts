@@ -15,6 +15,7 @@ import {
   UNEXPECTED,
   WRONG_HOST,
 } from './answers.ts';
+import { PROBE_HEADER } from './probes.ts';
 import type { Source, Sources } from './sources.ts';
 
 /** The one path that there is. */
@@ -28,6 +29,8 @@ export interface CredentialsEndpointOptions {
   readonly bindHosts: readonly string[];
   readonly clock: Clock;
   readonly sources: Sources;
+  /** What the broker's own probes send, so that they are not counted. */
+  readonly probeSecret: () => string;
 }
 
 /** Answers `GET /v1/credentials`. */
@@ -49,9 +52,10 @@ export class CredentialsEndpoint {
   handle = (request: IncomingMessage, response: ServerResponse): void => {
     const { sources, clock, requests, metrics } = this.#options;
     const source = sources.of(request.socket);
-    const refusal = source.admit(clock.elapsed()) ? this.#refusal(request) : TOO_MANY_REQUESTS;
+    const admitted = source.admit(clock.elapsed()) || this.#isProbe(request);
+    const refusal = admitted ? this.#refusal(request) : TOO_MANY_REQUESTS;
     if (refusal !== undefined) {
-      this.#fail(response, refusal);
+      this.#fail(response, refusal, !this.#isProbe(request));
       return;
     }
     const token = request.headers.authorization;
@@ -71,6 +75,11 @@ export class CredentialsEndpoint {
       this.#unexpected(response, error);
     }
   };
+
+  /** Whether the broker asks itself, which counts as nothing and is held up by nothing. */
+  #isProbe(request: IncomingMessage): boolean {
+    return request.headers[PROBE_HEADER] === this.#options.probeSecret();
+  }
 
   #refusal(request: IncomingMessage): ErrorAnswer | undefined {
     const { url = '', headers } = request;
@@ -113,9 +122,9 @@ export class CredentialsEndpoint {
     response.end(body, 'latin1');
   }
 
-  #fail(response: ServerResponse, answer: ErrorAnswer): void {
+  #fail(response: ServerResponse, answer: ErrorAnswer, counted = true): void {
     const body = Buffer.from(errorBody(answer), 'utf8');
-    this.#options.metrics.answered(answer.status);
+    if (counted) this.#options.metrics.answered(answer.status);
     if (answer.retryAfter !== undefined) {
       response.setHeader('Retry-After', Math.max(1, Math.ceil(answer.retryAfter / 1_000)));
     }

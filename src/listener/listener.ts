@@ -34,6 +34,8 @@ export class Listener {
   readonly #endpoint: CredentialsEndpoint;
   readonly #probes: Probes;
   readonly #bound: ProbedAddress[] = [];
+  /** Addresses that are still to be bound, or done without. */
+  #awaited: number;
   readonly #sources: Sources;
   #sweep: NodeJS.Timeout | undefined;
   readonly #credentialServers: Server[] = [];
@@ -43,16 +45,19 @@ export class Listener {
     this.#options = options;
     const { requests, metrics, log, config, clock } = options;
     this.#sources = new Sources(clock, config.maxPodQps);
+    this.#awaited = config.bindHosts.length;
     this.#endpoint = new CredentialsEndpoint({
       requests,
       metrics,
       log,
       bindHosts: config.bindHosts,
+      probeSecret: () => this.#probes.secret,
       clock,
       sources: this.#sources,
     });
     this.#probes = new Probes({
       addresses: () => this.#bound,
+      incomplete: () => this.#awaited > 0,
       workersReady: options.workersReady,
     });
   }
@@ -121,7 +126,14 @@ export class Listener {
       onTooMany: () => metrics.connectionsRefused.inc(),
     });
     const { port } = config;
-    if (await this.#listen(server, host, port, host.includes(':') && !config.bindHostsNamed)) {
+    const listens = await this.#listen(
+      server,
+      host,
+      port,
+      host.includes(':') && !config.bindHostsNamed,
+    );
+    this.#awaited -= 1;
+    if (listens) {
       this.#credentialServers.push(server);
       this.#bound.push({ host, port });
     }

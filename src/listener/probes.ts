@@ -1,8 +1,12 @@
+import { randomUUID } from 'node:crypto';
 import { type IncomingMessage, request, type ServerResponse } from 'node:http';
 import type { DurationMs } from '../clock.ts';
 
 /** How long one address may take to answer a probe. */
 const TIMEOUT: DurationMs = 900;
+
+/** The header by which the broker knows its own probes. */
+export const PROBE_HEADER = 'x-probe';
 
 /** An address that pods are answered on. */
 export interface ProbedAddress {
@@ -14,6 +18,8 @@ export interface ProbedAddress {
 export interface ProbesOptions {
   /** The addresses that are bound, at the time of asking. */
   readonly addresses: () => readonly ProbedAddress[];
+  /** An address that there has to be is not bound: its port is waited for. */
+  readonly incomplete: () => boolean;
   /** The worker threads take tasks. */
   readonly workersReady: () => boolean;
 }
@@ -25,6 +31,8 @@ export interface ProbesOptions {
  */
 export class Probes {
   readonly #options: ProbesOptions;
+  /** Marks the requests of this very process, so that they are not counted as pods' are. */
+  readonly secret = randomUUID();
 
   constructor(options: ProbesOptions) {
     this.#options = options;
@@ -39,51 +47,66 @@ export class Probes {
   handle(request: IncomingMessage, response: ServerResponse): boolean {
     const path = request.url?.split('?', 1)[0];
     if (path !== '/healthz' && path !== '/readyz') return false;
-    void this.check().then(({ status, reason }) => {
+    void this.check(path === '/readyz').then(({ status, reason }) => {
       response.writeHead(status, { 'Content-Type': 'text/plain; charset=utf-8' });
       response.end(`${reason}\n`);
     });
     return true;
   }
 
-  /** Makes the checks. */
-  async check(): Promise<{ readonly status: 200 | 408 | 500; readonly reason: string }> {
-    const { addresses, workersReady } = this.#options;
+  /**
+   * Makes the checks.
+   *
+   * @param ready - Ask for readiness: every address is there. A broker that waits for the port
+   *   of its predecessor is not ready, but to kill it would help nobody.
+   */
+  async check(
+    ready: boolean,
+  ): Promise<{ readonly status: 200 | 408 | 500; readonly reason: string }> {
+    const { addresses, incomplete, workersReady } = this.#options;
     const bound = addresses();
-    if (bound.length === 0) return { status: 500, reason: 'no address is bound yet' };
+    if (ready && incomplete()) return { status: 500, reason: 'not all addresses are bound yet' };
     if (!workersReady()) return { status: 500, reason: 'the worker threads are not up' };
-    const problems = await Promise.all(bound.map(probe));
+    const problems = await Promise.all(bound.map((one) => this.#probe(one)));
     const worst = problems.find((problem) => problem !== undefined);
     return worst ?? { status: 200, reason: 'ok' };
   }
-}
 
-/** Asks one address for a path that it does not have; only the broker answers 404 to that. */
-function probe({
-  host,
-  port,
-}: ProbedAddress): Promise<{ readonly status: 408 | 500; readonly reason: string } | undefined> {
-  const name = host.includes(':') ? `[${host}]` : host;
-  const { promise, resolve } = Promise.withResolvers<
-    { readonly status: 408 | 500; readonly reason: string } | undefined
-  >();
-  const asked = request(
-    { host, port, path: '/', headers: { Host: name, Connection: 'close' }, agent: false },
-    (response) => {
-      response.resume();
-      const status = response.statusCode;
-      resolve(
-        status === 404 ? undefined : { status: 500, reason: `${name}:${port} answered ${status}` },
-      );
-    },
-  );
-  asked.on('error', (error: NodeJS.ErrnoException) => {
-    resolve({ status: 500, reason: `${name}:${port}: ${error.code ?? error.message}` });
-  });
-  asked.setTimeout(TIMEOUT, () => {
-    resolve({ status: 408, reason: `${name}:${port} did not answer within ${TIMEOUT} ms` });
-    asked.destroy();
-  });
-  asked.end();
-  return promise;
+  /** Asks one address for a path that it does not have; only the broker answers 404 to that. */
+  #probe({
+    host,
+    port,
+  }: ProbedAddress): Promise<{ readonly status: 408 | 500; readonly reason: string } | undefined> {
+    const name = host.includes(':') ? `[${host}]` : host;
+    const { promise, resolve } = Promise.withResolvers<
+      { readonly status: 408 | 500; readonly reason: string } | undefined
+    >();
+    const asked = request(
+      {
+        host,
+        port,
+        path: '/',
+        headers: { Host: name, Connection: 'close', [PROBE_HEADER]: this.secret },
+        agent: false,
+      },
+      (response) => {
+        response.resume();
+        const status = response.statusCode;
+        resolve(
+          status === 404
+            ? undefined
+            : { status: 500, reason: `${name}:${port} answered ${status}` },
+        );
+      },
+    );
+    asked.on('error', (error: NodeJS.ErrnoException) => {
+      resolve({ status: 500, reason: `${name}:${port}: ${error.code ?? error.message}` });
+    });
+    asked.setTimeout(TIMEOUT, () => {
+      resolve({ status: 408, reason: `${name}:${port} did not answer within ${TIMEOUT} ms` });
+      asked.destroy();
+    });
+    asked.end();
+    return promise;
+  }
 }

@@ -15,6 +15,10 @@ const MOST_CONNECTIONS_IN_ALL = 10_000;
 /** How long what is known about the node's own addresses is good. */
 const OWN_ADDRESSES_FOR: DurationMs = 60_000;
 
+/** Where a connection remembers its source: a weak map would cost more than the look-ups. */
+const SOURCE = Symbol('source');
+type KnownSocket = Socket & { [SOURCE]?: Source };
+
 /** One address that requests come from. */
 export class Source {
   readonly address: string;
@@ -63,7 +67,6 @@ export class Sources {
   readonly #clock: Clock;
   readonly #rate: number;
   readonly #sources = new Map<string, Source>();
-  readonly #ofSocket = new WeakMap<Socket, Source>();
   #connections = 0;
   #own: ReadonlySet<string> = new Set();
   #ownAt = Number.NEGATIVE_INFINITY;
@@ -72,6 +75,14 @@ export class Sources {
   constructor(clock: Clock, rate: number) {
     this.#clock = clock;
     this.#rate = rate;
+    const release = (source: Source) => {
+      source.connections -= 1;
+      this.#connections -= 1;
+    };
+    this.#disconnected = function disconnected(this: Socket) {
+      const source = (this as KnownSocket)[SOURCE];
+      if (source !== undefined) release(source);
+    };
   }
 
   /** Connections that are open. */
@@ -91,19 +102,18 @@ export class Sources {
     if (!admitted) return false;
     source.connections += 1;
     this.#connections += 1;
-    this.#ofSocket.set(socket, source);
-    socket.once('close', () => {
-      source.connections -= 1;
-      this.#connections -= 1;
-      if (source.forgettable(this.#clock.elapsed())) this.#sources.delete(source.address);
-    });
+    (socket as KnownSocket)[SOURCE] = source;
+    socket.on('close', this.#disconnected);
     return true;
   }
 
   /** The source of a connection that was taken in. */
   of(socket: Socket): Source {
-    return this.#ofSocket.get(socket) ?? this.#sourceOf(socket.remoteAddress ?? '');
+    return (socket as KnownSocket)[SOURCE] ?? this.#sourceOf(socket.remoteAddress ?? '');
   }
+
+  /** One function for all connections: there are tens of thousands of them a second. */
+  readonly #disconnected: (this: Socket) => void;
 
   /** Forgets addresses that nothing is held against. */
   sweep(): void {

@@ -90,9 +90,21 @@ export class CallPace {
       this.#set(now, Math.max(this.#rate, LEAST_RATE) * 2);
       this.#earliest = now;
       if (this.#rate >= RECOVERED_RATE) this.#free();
-    } else if (this.#mode === 'throttled' && now - this.#throttledAt > FORGET_AFTER) {
-      this.#free();
+    } else if (this.#mode === 'throttled') {
+      if (now - this.#throttledAt > FORGET_AFTER) this.#free();
+      else this.#hearLateAnswers(now);
     }
+  }
+
+  /**
+   * A service throttles sooner than it grants: of calls that were under way together, the
+   * first throttle comes before the answers that tell what the quota is.
+   */
+  #hearLateAnswers(now: DurationMs): void {
+    const observed = this.#answers.length * BACK_OFF;
+    if (observed <= this.#grown(now)) return;
+    this.#set(now, observed);
+    this.#earliest = Math.min(this.#earliest, now + 1_000 / observed);
   }
 
   #throttled(now: DurationMs): void {

@@ -65,7 +65,7 @@ export class SessionsHarness {
     maxCacheSize = 2_000,
     flightTimeout = 30_000,
     renewalQps = 3,
-    random = () => 0,
+    random = (): number => 0,
   } = {}) {
     const { clock } = this;
     this.pace = new CallPace(clock);

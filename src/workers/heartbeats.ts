@@ -41,11 +41,14 @@ export class Heartbeats {
   }
 }
 
-/** Called on a worker thread: begins to give signs of life. */
+/**
+ * Called on a worker thread when all is loaded: begins to give signs of life. The first is
+ * given at once, since the first task may hang before there is another.
+ */
 export function beat(): void {
   const { heartbeats } = workerData as { heartbeats: SharedArrayBuffer };
   const counts = new Int32Array(heartbeats);
   const slot = threadId % SLOTS;
-  Atomics.store(counts, slot, 0);
+  Atomics.store(counts, slot, 1);
   setInterval(() => Atomics.add(counts, slot, 1), INTERVAL).unref();
 }

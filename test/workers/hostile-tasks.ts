@@ -1,0 +1,37 @@
+import { beat } from '../../src/workers/heartbeats.ts';
+import { settings } from '../../src/workers/settings.ts';
+
+// Tasks of a worker thread that do what no task should. The token says what.
+
+beat();
+
+export function ping(): true {
+  return true;
+}
+
+/** How many tasks this thread has begun. */
+let begun = 0;
+
+export function verify({ token }: { token: string }): unknown {
+  begun += 1;
+  const [what, once] = token.split(' ');
+  if (once === 'once' && !isFirst()) return { token };
+  switch (what) {
+    case 'throw':
+      throw new Error('thrown by the task');
+    case 'exit':
+      return process.exit(7);
+    case 'hang':
+      for (;;);
+    case 'memory':
+      for (const held: unknown[] = []; ; ) held.push(new Array(1_000_000).fill(held.length + 0.5));
+    default:
+      return { token, begun, clusterName: settings().clusterName };
+  }
+}
+
+/** Whether no thread was here before; told in a slot of shared memory that none beats in. */
+function isFirst(): boolean {
+  const slots = new Int32Array(settings().heartbeats);
+  return Atomics.exchange(slots, slots.length - 1, 1) === 0;
+}

@@ -41,6 +41,7 @@ export class CallPace {
   #answers: DurationMs[] = [];
   #changedAt: DurationMs = 0;
   #throttledAt: DurationMs = 0;
+  #backedOffAt: DurationMs = 0;
   #earliest: DurationMs = 0;
 
   /**
@@ -111,9 +112,10 @@ export class CallPace {
     this.#failures = 0;
     this.#forgetAnswers(now);
     // Calls that were under way together are throttled together: they count once.
-    const again = this.#mode === 'throttled' && now - this.#throttledAt < WINDOW;
+    const again = this.#mode === 'throttled' && now - this.#backedOffAt < WINDOW;
     this.#throttledAt = now;
     if (again) return;
+    this.#backedOffAt = now;
     const observed = Math.min(this.#grown(now), this.#answers.length);
     this.#mode = 'throttled';
     this.#set(now, Math.max(LEAST_RATE, observed * BACK_OFF));

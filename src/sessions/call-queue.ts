@@ -24,6 +24,11 @@ export class TurnExpiredError extends Error {
   override readonly name = 'TurnExpiredError';
 }
 
+/** A call that was not made, because too many wait for their turn already. */
+export class QueueFullError extends Error {
+  override readonly name = 'QueueFullError';
+}
+
 interface Waiting {
   readonly turn: Turn;
   readonly notBefore: DurationMs;
@@ -87,7 +92,7 @@ export class CallQueue {
    * @param notBefore - Earliest start, for a call that backs off.
    * @param deadline - When the caller gives up waiting for the turn.
    * @param call - Makes the call, and says with its value how it ended.
-   * @throws TurnExpiredError when the deadline passes first, or too many wait.
+   * @throws TurnExpiredError when the deadline passes first; QueueFullError.
    */
   async run<T>(
     turn: Turn,
@@ -118,7 +123,7 @@ export class CallQueue {
   /** Resolves when the call may start; it counts as under way from then on. */
   #wait(turn: Turn, notBefore: DurationMs, deadline: DurationMs): Promise<void> {
     if (this.waiting >= MOST_WAITING) {
-      return Promise.reject(new TurnExpiredError('too many calls wait for their turn'));
+      return Promise.reject(new QueueFullError('too many calls wait for their turn'));
     }
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const queue = this.#waiting[turn.priority];

@@ -224,6 +224,8 @@ export class CredentialRequests {
         }
         const own = landed.live === undefined || landed.live.token === live.token;
         if (landed.failure.kind === 'superseded') return undefined;
+        // Its time ran out in the queue: it goes on from its place for whoever still waits.
+        if (fetch.flight.place !== undefined) return undefined;
         // What another pod's token drew says nothing about this one's.
         if (!own && ['refused', 'token'].includes(landed.failure.kind)) return undefined;
         return this.#failed(landed.failure);

@@ -3,7 +3,13 @@ import type { RoleCredentials } from '../eks-auth/assume-role.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { AssumeRoleOutcome } from '../workers/assume-role.ts';
 import type { CallResult } from './call-pace.ts';
-import { type CallPriority, type CallQueue, type Turn, TurnExpiredError } from './call-queue.ts';
+import {
+  type CallPriority,
+  type CallQueue,
+  QueueFullError,
+  type Turn,
+  TurnExpiredError,
+} from './call-queue.ts';
 import { type FetchFailure, isPassing } from './failure.ts';
 import type { LiveToken } from './recent-tokens.ts';
 import type { Session } from './session.ts';
@@ -20,6 +26,8 @@ export interface Flight {
   readonly result: Promise<FlightResult>;
   /** Why the latest attempt failed, for those whose wait ends before the flight does. */
   lastFailure: FetchFailure | undefined;
+  /** The place in the queue that it had when its time ran out there. */
+  place: number | undefined;
 }
 
 /** What {@link Flights} is made from. */
@@ -42,6 +50,8 @@ export interface FlightOptions {
 /** The first pause between attempts; doubled with each. */
 const FIRST_PAUSE: DurationMs = 100;
 const LONGEST_PAUSE: DurationMs = 2_000;
+/** The code of a call that found the queue full, and so had no place in it. */
+const QUEUE_FULL = 'QueueFull';
 
 /**
  * Fetches sessions from EKS Auth. A flight belongs to its session: it goes on when the
@@ -67,6 +77,7 @@ export class Flights {
       priority,
       result: Promise.resolve() as never,
       lastFailure: undefined,
+      place: undefined,
     };
     flight.result = this.#fly(session, first, flight, rank);
     return flight;
@@ -94,6 +105,7 @@ export class Flights {
       );
       if (!('kind' in outcome)) return { ok: true, role: outcome, live };
       if (outcome.kind !== 'waiting') flight.lastFailure = outcome;
+      flight.place = keepsPlace(outcome) ? turn.rank : undefined;
       const failure = outcome.kind === 'waiting' ? (flight.lastFailure ?? outcome) : outcome;
       if (outcome.kind === 'token') {
         spent.add(live.token);
@@ -111,7 +123,7 @@ export class Flights {
         (flight.priority === 'renewal' && outcome.kind !== 'throttled');
       if (session.ended || !isPassing(outcome) || over) return { ok: false, failure, live };
       // Who was throttled keeps its place; who failed lets the others go first.
-      if (outcome.kind !== 'throttled') turn = queue.turn(flight.priority, rank);
+      if (flight.place === undefined) turn = queue.turn(flight.priority, rank);
     }
   }
 
@@ -137,10 +149,11 @@ export class Flights {
         return { value, result: 'kind' in value ? callResult(value) : 'answered' };
       });
     } catch (error) {
-      if (!(error instanceof TurnExpiredError)) throw error;
+      const full = error instanceof QueueFullError;
+      if (!full && !(error instanceof TurnExpiredError)) throw error;
       return {
         kind: 'waiting',
-        code: 'NotCalled',
+        code: full ? QUEUE_FULL : 'NotCalled',
         message: `EKS Auth was not called: ${error.message}`,
       };
     }
@@ -177,6 +190,11 @@ export class Flights {
     );
     return { kind: 'mismatch', code: 'UnexpectedAnswer', message, requestId: role.requestId };
   }
+}
+
+/** Whether an attempt came to nothing for want of a turn: the next one has the same place. */
+function keepsPlace({ kind, code }: FetchFailure): boolean {
+  return kind === 'throttled' || (kind === 'waiting' && code !== QUEUE_FULL);
 }
 
 function callResult({ kind }: FetchFailure): CallResult {

@@ -18,6 +18,8 @@ const URGENT: DurationMs = 20 * 60_000;
 /** The pause after a renewal that failed with all its attempts. */
 const RENEWAL_PAUSE: DurationMs = 30_000;
 const URGENT_RENEWAL_PAUSE: DurationMs = 5_000;
+/** How long a place in the queue is kept for whoever asks again. */
+const PLACE_KEPT: DurationMs = 30_000;
 
 const SUPERSEDED: FetchFailure = {
   kind: 'superseded',
@@ -122,7 +124,8 @@ export class RoleSessions {
       return { kind: 'later', wait, failure: session.lastFailure };
     }
     this.#sessions.set(key, session);
-    return { kind: 'fetch', fetch: this.#fetch(session, live, priority), joined: false };
+    const place = elapsed < session.placeUntil ? session.place : undefined;
+    return { kind: 'fetch', fetch: this.#fetch(session, live, priority, place), joined: false };
   }
 
   /** Moves what a token fetched before it could be verified to the session that it opens. */
@@ -175,6 +178,7 @@ export class RoleSessions {
     session.fetch = undefined;
     if (flight.priority === 'renewal') this.#options.onRenewal(result);
     if (session.ended) return { ok: false, failure: SUPERSEDED, live: undefined };
+    session.place = undefined;
     if (result.ok) {
       const credentials = servedCredentials(result.role, this.#retention);
       session.lastFailure = undefined;
@@ -184,6 +188,10 @@ export class RoleSessions {
       return { ok: true, credentials, live: result.live };
     }
     session.lastFailure = result.failure;
+    if (flight.priority !== 'renewal' && flight.place !== undefined) {
+      session.place = flight.place;
+      session.placeUntil = this.#options.clock.elapsed() + PLACE_KEPT;
+    }
     const refused = result.failure.kind === 'refused' ? result.live : undefined;
     if (refused !== undefined) {
       session.refusals.add(refused.token, result.failure, this.#options.clock.elapsed());
@@ -308,10 +316,11 @@ export class RoleSessions {
     this.#end(session);
   }
 
-  /** Refusals are remembered with their session, which goes once they are forgotten. */
+  /** Refusals, and a place, are remembered with their session, which then goes. */
   #forgetWhenIdle(session: Session): void {
     const { clock } = this.#options;
-    const wait = session.refusals.forgottenAt - clock.elapsed();
+    const until = Math.max(session.refusals.forgottenAt, session.placeUntil);
+    const wait = until - clock.elapsed();
     if (wait <= 0) {
       this.#end(session);
       return;

@@ -1,4 +1,4 @@
-import type { EpochMs, Timer } from '../clock.ts';
+import type { DurationMs, EpochMs, Timer } from '../clock.ts';
 import type { SessionScope } from '../config/config.ts';
 import type { PodIdentity } from '../tokens/claims.ts';
 import type { FetchFailure } from './failure.ts';
@@ -43,6 +43,12 @@ export class Session {
   renewAt: EpochMs = 0;
   timer: Timer | undefined;
   lastFailure: FetchFailure | undefined;
+  /**
+   * The place in the queue of a fetch whose time ran out there: the session's next fetch goes
+   * on from it until {@link placeUntil}, or a long queue would be first come, never served.
+   */
+  place: number | undefined;
+  placeUntil: DurationMs = Number.NEGATIVE_INFINITY;
   /** A flush, an eviction or a refusal has ended this session: nothing more is kept in it. */
   ended = false;
 

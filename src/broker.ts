@@ -177,7 +177,7 @@ export async function startBroker(
     log,
   );
   const issuer = new IssuerSearch({ keyRing, workers, apiServer, clock, log });
-  issuer.start(config.tokenIssuer);
+  issuer.start(config.tokenIssuer, workers.started());
   credentials.start();
   caller.warmUp();
   try {

@@ -35,10 +35,12 @@ export class IssuerSearch {
    * Begins to search. Requests wait for its first outcome as they wait for the first keys.
    *
    * @param given - The issuer that was given, if any.
+   * @param workersUp - What to wait for first: sources have little time to answer, and that
+   *   must not go by while the threads that ask them still load. Default is nothing.
    */
-  start(given: string | undefined): void {
+  start(given: string | undefined, workersUp: Promise<void> = Promise.resolve()): void {
     const { keyRing } = this.#options;
-    keyRing.await(this.#start(given));
+    keyRing.await(workersUp.then(() => this.#start(given)));
   }
 
   stop(): void {

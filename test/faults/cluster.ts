@@ -1,4 +1,7 @@
+import { mkdtempSync, rmSync } from 'node:fs';
 import { type IncomingHttpHeaders, request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Test } from 'tap';
 import type { AuditEvent } from '../../src/simulator/audit.ts';
@@ -43,12 +46,7 @@ export async function startCluster(t: Test, options: SimulatorOptions = {}): Pro
       startBroker({
         t,
         simulator,
-        args: [
-          `--token-issuer=${simulator.issuer}`,
-          // Not the real one: other brokers on this machine have it.
-          `--admin-socket=${t.testdir({})}/admin/socket`,
-          ...args,
-        ],
+        args: [`--token-issuer=${simulator.issuer}`, `--admin-socket=${adminSocket(t)}`, ...args],
         ...others,
       }),
     calls: (serviceAccount) =>
@@ -56,6 +54,14 @@ export async function startCluster(t: Test, options: SimulatorOptions = {}): Pro
         .events({ service: 'eks-auth', ...(serviceAccount !== undefined && { serviceAccount }) })
         .sort((left, right) => left.time - right.time),
   };
+}
+
+/** A place for an admin socket: other brokers on this machine have the default one. */
+export function adminSocket(t: Test): string {
+  // Not in the test's own folder, whose path is longer than a socket's may be (unix(7)).
+  const folder = mkdtempSync(join(tmpdir(), 'broker-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  return join(folder, 'admin.sock');
 }
 
 /** The role that {@link Cluster.associate} gives. */

@@ -1,0 +1,25 @@
+-- Requests are put together once, and sent in turn. Arguments: a file with a token a line,
+-- the values of the Connection and of the Host header.
+local requests = {}
+local position = 0
+
+function init(arguments)
+  for token in io.lines(arguments[1]) do
+    local headers = { Authorization = token, Connection = arguments[2], Host = arguments[3] }
+    requests[#requests + 1] = wrk.format("GET", nil, headers)
+  end
+end
+
+function request()
+  position = position % #requests + 1
+  return requests[position]
+end
+
+function done(summary, latency)
+  local errors = summary.errors
+  local failed = errors.connect + errors.read + errors.write + errors.timeout
+  io.write(string.format(
+    '\n{"requests":%d,"microseconds":%d,"bytes":%d,"failed":%d,"refused":%d,"p50":%d,"p99":%d,"p999":%d}\n',
+    summary.requests, summary.duration, summary.bytes, failed, errors.status,
+    latency:percentile(50), latency:percentile(99), latency:percentile(99.9)))
+end

@@ -1,0 +1,77 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { HttpLoad, HttpLoadResult } from './http-load.ts';
+import { POD_HOST } from './one-try.ts';
+
+const SCRIPT = fileURLToPath(new URL('wrk.lua', import.meta.url));
+
+/** The version of the wrk that is installed; undefined where there is none. */
+export function wrkVersion(): string | undefined {
+  const { stdout, error } = spawnSync('wrk', ['-v'], { encoding: 'utf8' });
+  return error === undefined ? (/^wrk (?:debian\/)?(\S+)/.exec(stdout)?.[1] ?? '') : undefined;
+}
+
+/** Runs a load with wrk, on one thread. */
+export async function loadWithWrk(load: HttpLoad): Promise<HttpLoadResult> {
+  const directory = mkdtempSync(join(tmpdir(), 'broker-bench-wrk-'));
+  try {
+    const tokens = join(directory, 'tokens');
+    writeFileSync(tokens, `${load.tokens.join('\n')}\n`, { mode: 0o600 });
+    const child = spawn(
+      'wrk',
+      [
+        '--threads=1',
+        `--connections=${load.connections}`,
+        `--duration=${Math.ceil(load.duration / 1_000)}s`,
+        '--timeout=10s',
+        `--script=${SCRIPT}`,
+        `http://127.0.0.1:${load.port}/v1/credentials`,
+        '--',
+        tokens,
+        load.connection,
+        POD_HOST,
+      ],
+      { stdio: ['ignore', 'pipe', 'inherit'] },
+    );
+    let output = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      output += text;
+    });
+    const [code] = await once(child, 'close');
+    const line = /^\{.*\}$/m.exec(output)?.[0];
+    if (code !== 0 || line === undefined) throw new Error(`wrk failed:\n${output}`);
+    return resultOf(JSON.parse(line));
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+/** What the script prints: times in microseconds. */
+interface Printed {
+  requests: number;
+  microseconds: number;
+  bytes: number;
+  failed: number;
+  refused: number;
+  p50: number;
+  p99: number;
+  p999: number;
+}
+
+function resultOf(printed: Printed): HttpLoadResult {
+  const { requests, bytes, failed, refused, p50, p99, p999 } = printed;
+  return {
+    requests,
+    seconds: printed.microseconds / 1e6,
+    bytes,
+    failed,
+    refused,
+    p50: p50 / 1_000,
+    p99: p99 / 1_000,
+    p999: p999 / 1_000,
+  };
+}

@@ -1,0 +1,30 @@
+import type { Spread } from '../harness/statistics.ts';
+
+/** A number with as many digits as it needs, thousands apart. */
+export function count(value: number): string {
+  return Math.round(value).toLocaleString('en-US');
+}
+
+/** `0.93 (0.91–0.95)`: the median and how far the turns reach. */
+export function ratio({ median, min, max }: Spread): string {
+  return `${median.toFixed(2)} (${min.toFixed(2)}–${max.toFixed(2)})`;
+}
+
+/** `28,100 (27,000–29,200)` */
+export function countSpread({ median, min, max }: Spread): string {
+  return `${count(median)} (${count(min)}–${count(max)})`;
+}
+
+/** Milliseconds, with as many decimals as they deserve. */
+export function milliseconds(value: number): string {
+  if (value >= 10_000) return `${(value / 1_000).toFixed(1)} s`;
+  if (value >= 100) return `${Math.round(value)} ms`;
+  return `${value.toFixed(value < 10 ? 2 : 1)} ms`;
+}
+
+/** A part of 1 as per cent; never rounded up to 100 % or down to 0 %. */
+export function percent(part: number): string {
+  if (part === 1 || part === 0) return `${part * 100} %`;
+  const shown = (part * 100).toFixed(part > 0.99 || part < 0.01 ? 2 : 1);
+  return `${shown === '100.00' ? '99.99' : shown} %`;
+}

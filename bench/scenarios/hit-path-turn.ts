@@ -1,0 +1,101 @@
+import { BrokenRunError } from '../harness/broken-run.ts';
+import type { Cores } from '../harness/cores.ts';
+import {
+  busyPart,
+  busySeconds,
+  coreTicks,
+  cpuMicroseconds,
+  endedChildrenMicroseconds,
+  family,
+} from '../harness/process-stats.ts';
+import type { HttpLoad, HttpLoadResult } from '../load/http-load.ts';
+
+/** A core is full from here on: what is left is the clock's tick and the kernel's own. */
+const FULL = 0.97;
+
+/** A server whose hits are counted. */
+export interface HitServer {
+  readonly name: string;
+  readonly port: number;
+  /** Undefined for a server that somebody else has started. */
+  readonly pid: number | undefined;
+  /** Bytes of an answer, headers included, with and without keep-alive: all are the same. */
+  readonly answerBytes: number | undefined;
+}
+
+/** One turn of one server. */
+export interface HitTurn extends HttpLoadResult {
+  readonly requestsPerSecond: number;
+  /** CPU time that the server spent on a request; undefined where its process is not known. */
+  readonly cpuMicroseconds: number | undefined;
+  /** How busy the two cores were, whoever it was that used them. */
+  readonly targetBusy: number | undefined;
+  readonly loadBusy: number | undefined;
+  /** Part of one core that went to processes which have no part in this. */
+  readonly disturbance: number | undefined;
+  /** The load's core was full and the server's was not: requests a second say nothing. */
+  readonly boundByLoad: boolean;
+}
+
+/**
+ * Loads a server for one turn.
+ *
+ * @throws BrokenRunError when a request failed or an answer was not as long as it has to be.
+ */
+export async function hitTurn(
+  server: HitServer,
+  load: HttpLoad,
+  run: (load: HttpLoad) => Promise<HttpLoadResult>,
+  cores: Cores | undefined,
+): Promise<HitTurn> {
+  const pids = server.pid === undefined ? undefined : family(server.pid);
+  const before = readings(pids, cores);
+  const result = await run(load);
+  const after = readings(pids, cores);
+  const { requests, failed, refused, bytes, seconds } = result;
+  if (failed > 0 || refused > 0) {
+    throw new BrokenRunError(`${server.name}: ${failed} requests failed, ${refused} were refused`);
+  }
+  const busy = {
+    targetBusy: before.target && after.target && busyPart(before.target, after.target),
+    loadBusy: before.load && after.load && busyPart(before.load, after.load),
+  };
+  checkBytes(server, requests, bytes);
+  return {
+    ...result,
+    requestsPerSecond: requests / seconds,
+    cpuMicroseconds: pids === undefined ? undefined : (after.cpu - before.cpu) / requests,
+    ...busy,
+    disturbance: disturbance(before, after, seconds),
+    boundByLoad: (busy.loadBusy ?? 0) >= FULL && (busy.targetBusy ?? 1) < FULL,
+  };
+}
+
+function readings(pids: readonly number[] | undefined, cores: Cores | undefined) {
+  return {
+    cpu: pids === undefined ? 0 : cpuMicroseconds(pids),
+    children: endedChildrenMicroseconds(),
+    target: cores && coreTicks(cores.target),
+    load: cores && coreTicks(cores.load),
+  };
+}
+
+type Readings = ReturnType<typeof readings>;
+
+/** What the two cores did besides the server and the load. */
+function disturbance(before: Readings, after: Readings, seconds: number): number | undefined {
+  if (!before.target || !after.target || !before.load || !after.load) return undefined;
+  const busy = busySeconds(before.target, after.target) + busySeconds(before.load, after.load);
+  const ours = (after.cpu - before.cpu + after.children - before.children) / 1e6;
+  return Math.max(0, busy - ours) / seconds;
+}
+
+/** Every answer is equally long, so their sum tells whether one was another. */
+function checkBytes({ name, answerBytes }: HitServer, requests: number, bytes: number): void {
+  if (answerBytes === undefined) return;
+  // Answers that were still under way at the end count as bytes and not as requests.
+  const most = answerBytes * (requests + 1_000);
+  if (bytes < answerBytes * requests || bytes > most) {
+    throw new BrokenRunError(`${name}: ${bytes} bytes in ${requests} answers of ${answerBytes}`);
+  }
+}

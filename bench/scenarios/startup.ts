@@ -1,0 +1,49 @@
+import { startBroker } from '../harness/broker.ts';
+import { startCluster } from '../harness/cluster.ts';
+import { residentKiB } from '../harness/process-stats.ts';
+import { spread } from '../harness/statistics.ts';
+import { milliseconds } from '../report/format.ts';
+import type { Scenario } from '../scenario.ts';
+
+/** From exec until the program is ready, and what it holds then. */
+export const startup: Scenario = {
+  name: 'startup',
+  shows: 'the time from exec of the built program until /readyz answers 200',
+  async run({ config, cores, progress }) {
+    await using cluster = await startCluster({ seed: config.seed });
+    const { runs } = config.startup;
+    const times: number[] = [];
+    const resident: number[] = [];
+    // The first start reads the files from the disk; it is not counted.
+    for (let run = 0; run <= runs; run += 1) {
+      await using broker = await startBroker(cluster.simulator, {
+        core: cores?.target,
+        probeInterval: 2,
+      });
+      if (run === 0) continue;
+      times.push(broker.readyAfter);
+      resident.push(residentKiB(broker.pid) / 1_024);
+      progress(`run ${run} of ${runs}: ready after ${milliseconds(broker.readyAfter)}`);
+    }
+    const time = spread(times);
+    const memory = spread(resident);
+    return {
+      headlines: [`ready ${milliseconds(time.median)} after exec`],
+      tables: [
+        {
+          title: 'startup: from exec until /readyz answers 200, on one core',
+          columns: ['', 'median', 'least', 'most'],
+          rows: [
+            ['ready after', ...[time.median, time.min, time.max].map(milliseconds)],
+            [
+              'resident when ready',
+              ...[memory.median, memory.min, memory.max].map((mib) => `${mib.toFixed(0)} MiB`),
+            ],
+          ],
+        },
+      ],
+      charts: [],
+      figures: { readyAfterMs: times, residentMiB: resident },
+    };
+  },
+};

@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import { type DurationMs, ServiceClock, systemClock } from './clock.ts';
 import { version } from './commands/version.ts';
 import type { Config } from './config/config.ts';
@@ -21,12 +22,16 @@ import { scopeOf, sessionKey } from './sessions/session-key.ts';
 import { UnverifiedBudget } from './sessions/unverified-budget.ts';
 import type { Log } from './telemetry/log.ts';
 import { Metrics } from './telemetry/metrics.ts';
+import { collectTraces } from './telemetry/trace-collection.ts';
+import { Tracing } from './telemetry/tracing.ts';
 import { EksAuthCaller } from './workers/eks-auth-caller.ts';
 import { WorkerPool } from './workers/pool.ts';
 import { transportEnvironment } from './workers/settings.ts';
 
 /** How much longer than a client's wait the broker gives its last answers when it stops. */
 const STOP_MARGIN: DurationMs = 1_000;
+/** How long pending spans may take to be sent when the broker stops. */
+const FLUSH_TIMEOUT: DurationMs = 2_000;
 
 /** A broker that runs. */
 export interface Broker {
@@ -50,6 +55,8 @@ export async function startBroker(
 ): Promise<Broker> {
   const clock = new ServiceClock(systemClock);
   const metrics = new Metrics();
+  const traces = await collectTraces(environment, version(), log);
+  const tracing = traces && new Tracing(traces.tracer, config.trustTraceparent);
   const workers = new WorkerPool({
     threads: config.workers,
     settings: {
@@ -131,6 +138,7 @@ export async function startBroker(
     maxCredentialRetention: config.maxCredentialRetention,
     maxCacheSize: config.maxCacheSize,
     random: Math.random,
+    tracing,
     onRenewal: (renewal) => metrics.renewed(renewal),
     onEviction: () => metrics.evicted(),
   });
@@ -153,6 +161,7 @@ export async function startBroker(
     metrics,
     requests,
     workersReady: () => workers.ready,
+    tracing,
     signal,
   });
   metrics.observe({
@@ -214,5 +223,7 @@ export async function startBroker(
     queue.stop();
     credentials.stop();
     await workers.close();
+    // A collector that does not answer must not hold the process up.
+    await Promise.race([traces?.shutdown(), pause(FLUSH_TIMEOUT, undefined, { ref: false })]);
   }
 }

@@ -75,4 +75,7 @@ export interface Config {
   readonly attemptTimeout: DurationMs;
   readonly flightTimeout: DurationMs;
   readonly workers: number;
+
+  /** A pod's own trace is the parent of its request's, and decides whether that is sampled. */
+  readonly trustTraceparent: boolean;
 }

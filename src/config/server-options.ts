@@ -48,6 +48,7 @@ interface ServerFlags {
   attemptTimeout: number;
   flightTimeout: number;
   workers: number;
+  trustTraceparent: boolean;
 }
 
 /** Collects a repeatable flag; what the user gives takes the place of the default. */
@@ -186,6 +187,10 @@ export function addServerOptions(command: Command): Command {
         .default(1),
     ],
     'Output:': [
+      option('--trust-traceparent [bool]', "let pods' own traces be the parents of ours")
+        .argParser(reader(value.boolean))
+        .preset('true')
+        .default(false),
       option('-v, --verbosity <level>', `log level: ${VERBOSITIES.join(', ')}`)
         .argParser(reader(value.oneOf(VERBOSITIES)))
         .default('info'),
@@ -241,6 +246,7 @@ export function serverConfig(command: Command, environment: NodeJS.ProcessEnv): 
     attemptTimeout: flags.attemptTimeout,
     flightTimeout: flags.flightTimeout,
     workers: flags.workers,
+    trustTraceparent: flags.trustTraceparent,
   });
 }
 

@@ -1,20 +1,25 @@
 import type { Clock } from '../clock.ts';
+import type { WorkTimes } from '../telemetry/tracing.ts';
 import type { ClaimExpectations, PodIdentity } from '../tokens/claims.ts';
-import type { UnprovenCause, Verdict } from '../tokens/verify.ts';
+import type { UnprovenCause } from '../tokens/verify.ts';
 import type { Workers } from '../workers/pool.ts';
+import type { TimedVerdict } from '../workers/verify.ts';
 import type { KeyRing } from './key-ring.ts';
 import { type VerifiedToken, VerifiedTokens } from './verified-tokens.ts';
 
-/** Who presents a token, as far as can be told. */
-export type Identified =
-  /** Proven: signature, issuer, audience, times and claims were checked here. */
+/** Who presents a token, as far as can be told, and when a worker found that out. */
+export type Identified = {
+  readonly times?: WorkTimes | undefined;
+} & /** Proven: signature, issuer, audience, times and claims were checked here. */
+(
   | { readonly kind: 'verified'; readonly verified: VerifiedToken }
   /** Claims that would pass, but no key that proves them: EKS Auth has to judge. */
   | { readonly kind: 'unverified'; readonly pod: PodIdentity; readonly cause: UnprovenCause }
   /** Not acceptable, whoever judges. */
   | { readonly kind: 'refused'; readonly reason: string }
   /** Cannot be told now; may be told in a moment. */
-  | { readonly kind: 'unavailable'; readonly reason: string };
+  | { readonly kind: 'unavailable'; readonly reason: string }
+);
 
 /** What {@link Identity} is made from. */
 export interface IdentityOptions {
@@ -81,19 +86,24 @@ export class Identity {
       if (remembered !== undefined) return { kind: 'verified', verified: remembered };
       const keys = keyRing.keys;
       const verdict = await this.#verify(token);
+      const { times } = verdict;
       // A verdict under keys that were replaced meanwhile says nothing about today's.
       if (verdict.verdict !== 'unfit' && keys?.id !== keyRing.keys?.id) continue;
       if (verdict.verdict === 'verified') {
         keyRing.prove((keys as { id: number }).id);
-        return { kind: 'verified', verified: this.#remember(token, verdict.pod, verdict.kid) };
+        return {
+          kind: 'verified',
+          verified: this.#remember(token, verdict.pod, verdict.kid),
+          times,
+        };
       }
-      if (verdict.verdict === 'unfit') return { kind: 'refused', reason: verdict.reason };
+      if (verdict.verdict === 'unfit') return { kind: 'refused', reason: verdict.reason, times };
       if (verdict.cause === 'unknown-key' && (await keyRing.refreshForUnknownKey())) continue;
-      return this.#unproven(verdict.pod, verdict.cause);
+      return { ...this.#unproven(verdict.pod, verdict.cause), times };
     }
   }
 
-  #verify(token: string): Promise<Verdict> {
+  #verify(token: string): Promise<TimedVerdict> {
     const { workers, keyRing, expected, clock } = this.#options;
     return workers.verify({ token, keys: keyRing.keys, expected, now: clock.now() });
   }

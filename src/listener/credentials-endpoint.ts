@@ -4,6 +4,7 @@ import { LINK_LOCAL_HOSTS } from '../config/config.ts';
 import type { CredentialRequests } from '../sessions/credential-requests.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import type { RequestTrace, Tracing } from '../telemetry/tracing.ts';
 import {
   type ErrorAnswer,
   errorAnswer,
@@ -31,6 +32,8 @@ export interface CredentialsEndpointOptions {
   readonly sources: Sources;
   /** What the broker's own probes send, so that they are not counted. */
   readonly probeSecret: () => string;
+  /** Makes spans, where traces are collected. */
+  readonly tracing: Tracing | undefined;
 }
 
 /** Answers `GET /v1/credentials`. */
@@ -50,29 +53,30 @@ export class CredentialsEndpoint {
 
   /** Handles one request; never throws and never rejects. */
   handle = (request: IncomingMessage, response: ServerResponse): void => {
-    const { sources, clock, requests, metrics } = this.#options;
+    const { sources, clock, requests, metrics, tracing } = this.#options;
+    const trace = tracing?.request(request);
     const source = sources.of(request.socket);
     const admitted = source.admit(clock.elapsed()) || this.#isProbe(request);
     const refusal = admitted ? this.#refusal(request) : TOO_MANY_REQUESTS;
     if (refusal !== undefined) {
-      this.#fail(response, refusal, !this.#isProbe(request));
+      this.#fail(response, refusal, trace, !this.#isProbe(request));
       return;
     }
     const token = request.headers.authorization;
     if (token === undefined || token === '') {
-      this.#fail(response, NO_TOKEN);
+      this.#fail(response, NO_TOKEN, trace);
       return;
     }
     try {
-      const body = requests.hit(token, source.address);
+      const body = requests.hit(token, source.address, trace);
       if (body === undefined) {
-        this.#obtain(token, source, response);
+        this.#obtain(token, source, response, trace);
         return;
       }
       metrics.hot.hits += 1;
-      this.#give(response, body);
+      this.#give(response, body, trace);
     } catch (error) {
-      this.#unexpected(response, error);
+      this.#unexpected(response, error, trace);
     }
   };
 
@@ -94,22 +98,28 @@ export class CredentialsEndpoint {
     return this.#hosts.has(host) || this.#hosts.has(host.replace(/:\d+$/, ''));
   }
 
-  #obtain(token: string, source: Source, response: ServerResponse): void {
-    this.#options.requests.obtain(token, source.address).then(
+  #obtain(
+    token: string,
+    source: Source,
+    response: ServerResponse,
+    trace: RequestTrace | undefined,
+  ): void {
+    this.#options.requests.obtain(token, source.address, trace).then(
       (answer) => {
         if (answer.kind === 'bad-token') source.charge();
-        if (answer.kind !== 'credentials') return this.#fail(response, errorAnswer(answer));
+        if (answer.kind !== 'credentials') return this.#fail(response, errorAnswer(answer), trace);
         const { hot } = this.#options.metrics;
         if (answer.outcome === 'hit') hot.hits += 1;
         else if (answer.outcome === 'joined') hot.joined += 1;
         else hot.misses += 1;
-        this.#give(response, answer.body);
+        this.#give(response, answer.body, trace);
       },
-      (error: unknown) => this.#unexpected(response, error),
+      (error: unknown) => this.#unexpected(response, error, trace),
     );
   }
 
-  #give(response: ServerResponse, body: string): void {
+  #give(response: ServerResponse, body: string, trace: RequestTrace | undefined): void {
+    trace?.answered(200);
     this.#options.metrics.answered(200);
     response.writeHead(200, [
       'Content-Type',
@@ -122,7 +132,13 @@ export class CredentialsEndpoint {
     response.end(body, 'latin1');
   }
 
-  #fail(response: ServerResponse, answer: ErrorAnswer, counted = true): void {
+  #fail(
+    response: ServerResponse,
+    answer: ErrorAnswer,
+    trace: RequestTrace | undefined,
+    counted = true,
+  ): void {
+    trace?.answered(answer.status, answer.code);
     const body = Buffer.from(errorBody(answer), 'utf8');
     if (counted) this.#options.metrics.answered(answer.status);
     if (answer.retryAfter !== undefined) {
@@ -138,10 +154,10 @@ export class CredentialsEndpoint {
     response.end(body);
   }
 
-  #unexpected(response: ServerResponse, error: unknown): void {
+  #unexpected(response: ServerResponse, error: unknown, trace: RequestTrace | undefined): void {
     this.#options.metrics.unexpectedErrors.inc();
     this.#options.log.error({ err: error }, 'a request failed in a way that it should not');
-    if (!response.headersSent) this.#fail(response, UNEXPECTED);
+    if (!response.headersSent) this.#fail(response, UNEXPECTED, trace);
     else response.destroy();
   }
 }

@@ -4,6 +4,7 @@ import type { Config } from '../config/config.ts';
 import type { CredentialRequests } from '../sessions/credential-requests.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import type { Tracing } from '../telemetry/tracing.ts';
 import { CredentialsEndpoint } from './credentials-endpoint.ts';
 import { createHttpServer, stopListening } from './http-server.ts';
 import { ListenError, listen } from './listening.ts';
@@ -24,6 +25,8 @@ export interface ListenerOptions {
   readonly metrics: Metrics;
   readonly requests: CredentialRequests;
   readonly workersReady: () => boolean;
+  /** Makes spans, where traces are collected. */
+  readonly tracing: Tracing | undefined;
   /** Ends the wait for a port that is taken. */
   readonly signal: AbortSignal;
 }
@@ -54,6 +57,7 @@ export class Listener {
       probeSecret: () => this.#probes.secret,
       clock,
       sources: this.#sources,
+      tracing: options.tracing,
     });
     this.#probes = new Probes({
       addresses: () => this.#bound,

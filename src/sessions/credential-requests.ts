@@ -3,6 +3,7 @@ import type { Identified, Identity } from '../identity/identity.ts';
 import type { KeyRing } from '../identity/key-ring.ts';
 import type { VerifiedToken } from '../identity/verified-tokens.ts';
 import type { Log } from '../telemetry/log.ts';
+import type { RequestTrace } from '../telemetry/tracing.ts';
 import type { PodIdentity } from '../tokens/claims.ts';
 import type { CallQueue } from './call-queue.ts';
 import type { FetchFailure } from './failure.ts';
@@ -50,6 +51,7 @@ export interface CredentialRequestsOptions {
 interface Waiter {
   over: boolean;
   last: () => FetchFailure | undefined;
+  readonly trace: RequestTrace | undefined;
 }
 
 /** The least that a client is asked to wait before it tries again. */
@@ -70,9 +72,10 @@ export class CredentialRequests {
    *
    * @param token - As presented.
    * @param address - The caller's, for the audit line.
+   * @param trace - The request's trace, where traces are collected.
    * @returns The body, or undefined when {@link obtain} has to be asked.
    */
-  hit(token: string, address: string): string | undefined {
+  hit(token: string, address: string, trace?: RequestTrace): string | undefined {
     const { clock, identity, sessions } = this.#options;
     const now = clock.now();
     const verified = identity.recall(token, now);
@@ -85,6 +88,7 @@ export class CredentialRequests {
       verified.handed = credentials;
       this.#audit(credentials, verified.pod, address);
     }
+    trace?.lookedUp(session.lastFailure === undefined ? 'hit' : 'stale', session);
     return credentials.body;
   }
 
@@ -94,10 +98,11 @@ export class CredentialRequests {
    *
    * @param token - As presented; nothing about it is trusted.
    * @param address - The caller's.
+   * @param trace - The request's trace, where traces are collected.
    */
-  async obtain(token: string, address: string): Promise<Answer> {
+  async obtain(token: string, address: string, trace?: RequestTrace): Promise<Answer> {
     const { clock, clientWait } = this.#options;
-    const waiter: Waiter = { over: false, last: () => undefined };
+    const waiter: Waiter = { over: false, last: () => undefined, trace };
     const { promise, resolve } = Promise.withResolvers<Answer>();
     const timer = clock.setTimeout(() => {
       waiter.over = true;
@@ -117,7 +122,12 @@ export class CredentialRequests {
   async #obtain(token: string, address: string, waiter: Waiter): Promise<Answer> {
     const { identity } = this.#options;
     for (;;) {
+      const startedAt = Date.now();
       const who = await identity.identify(token);
+      if (!waiter.over) {
+        const detail = 'reason' in who ? who.reason : 'cause' in who ? who.cause : undefined;
+        waiter.trace?.verified(startedAt, who.kind, detail, who.times);
+      }
       if (who.kind === 'refused') return { kind: 'bad-token', reason: who.reason };
       if (who.kind === 'unavailable') {
         const failure = { kind: 'service', code: 'KeysUnavailable', message: who.reason } as const;
@@ -164,7 +174,7 @@ export class CredentialRequests {
     if (this.#unverifiedSessions && scope !== 'token') {
       sessions.adopt(tokenSessionKey(token), sessionKey, scope);
     }
-    const opened = sessions.open(sessionKey, scope, verified, 'foreground');
+    const opened = sessions.open(sessionKey, scope, verified, 'foreground', traceOf(waiter));
     return await this.#await(opened, verified, address, waiter);
   }
 
@@ -191,7 +201,7 @@ export class CredentialRequests {
       onUnverified(cause);
     }
     this.#unverifiedSessions = true;
-    const opened = sessions.open(key, 'token', live, 'unverified');
+    const opened = sessions.open(key, 'token', live, 'unverified', traceOf(waiter));
     if (opened.kind === 'fetch' && !opened.joined) {
       void opened.fetch.landed.then((landed) => landed.ok && this.#accepted(pod.issuer));
     }
@@ -293,6 +303,11 @@ export class CredentialRequests {
     this.#options.clock.setTimeout(resolve, wait).unref();
     return promise;
   }
+}
+
+/** The trace of a request that still waits: one that was answered has ended. */
+function traceOf({ over, trace }: Waiter): RequestTrace | undefined {
+  return over ? undefined : trace;
 }
 
 const UNVERIFIED_WAITS: FetchFailure = {

@@ -1,6 +1,7 @@
 import type { Clock, DurationMs } from '../clock.ts';
 import type { RoleCredentials } from '../eks-auth/assume-role.ts';
 import type { Log } from '../telemetry/log.ts';
+import type { FetchTrace } from '../telemetry/tracing.ts';
 import type { AssumeRoleOutcome } from '../workers/assume-role.ts';
 import type { CallResult } from './call-pace.ts';
 import {
@@ -24,6 +25,8 @@ export interface Flight {
   readonly priority: CallPriority;
   /** Never rejects. */
   readonly result: Promise<FlightResult>;
+  /** Its span, where traces are collected. */
+  readonly trace: FetchTrace | undefined;
   /** Why the latest attempt failed, for those whose wait ends before the flight does. */
   lastFailure: FetchFailure | undefined;
   /** The place in the queue that it had when its time ran out there. */
@@ -45,6 +48,14 @@ export interface FlightOptions {
   readonly random: () => number;
   /** Called after each call with how it ended. */
   readonly onCall: (failure: FetchFailure | undefined, duration: DurationMs) => void;
+}
+
+/** One attempt of a flight. */
+interface Attempt {
+  readonly live: LiveToken;
+  /** 1 for the first. */
+  readonly number: number;
+  readonly trace: FetchTrace | undefined;
 }
 
 /** The first pause between attempts; doubled with each. */
@@ -71,15 +82,26 @@ export class Flights {
    * @param session - Whose tokens are used after `first`.
    * @param first - The token to begin with.
    * @param rank - Place among calls of the same priority. Default is behind all of them.
+   * @param trace - Its span, where traces are collected.
    */
-  start(session: Session, first: LiveToken, priority: CallPriority, rank?: number): Flight {
+  start(
+    session: Session,
+    first: LiveToken,
+    priority: CallPriority,
+    rank?: number,
+    trace?: FetchTrace,
+  ): Flight {
     const flight: { -readonly [K in keyof Flight]: Flight[K] } = {
       priority,
       result: Promise.resolve() as never,
+      trace,
       lastFailure: undefined,
       place: undefined,
     };
-    flight.result = this.#fly(session, first, flight, rank);
+    flight.result = this.#fly(session, first, flight, rank).then((result) => {
+      trace?.end(result.ok ? result.role : result.failure);
+      return result;
+    });
     return flight;
   }
 
@@ -98,7 +120,7 @@ export class Flights {
     for (let attempt = 1; ; attempt += 1) {
       const outcome: RoleCredentials | FetchFailure = await this.#attempt(
         session,
-        live,
+        { live, number: attempt, trace: flight.trace },
         turn,
         clock.elapsed() + pause,
         deadline,
@@ -122,6 +144,7 @@ export class Flights {
         // A session that is still served can wait longer than a flight lasts.
         (flight.priority === 'renewal' && outcome.kind !== 'throttled');
       if (session.ended || !isPassing(outcome) || over) return { ok: false, failure, live };
+      flight.trace?.backOff(pause, outcome.code);
       // Who was throttled keeps its place; who failed lets the others go first.
       if (flight.place === undefined) turn = queue.turn(flight.priority, rank);
     }
@@ -137,7 +160,7 @@ export class Flights {
   /** One call, when its turn comes; its outcome checked. */
   async #attempt(
     session: Session,
-    live: LiveToken,
+    attempt: Attempt,
     turn: Turn,
     notBefore: DurationMs,
     deadline: DurationMs,
@@ -145,7 +168,7 @@ export class Flights {
     const { queue } = this.#options;
     try {
       return await queue.run(turn, notBefore, deadline, async () => {
-        const value = await this.#call(session, live);
+        const value = await this.#call(session, attempt);
         return { value, result: 'kind' in value ? callResult(value) : 'answered' };
       });
     } catch (error) {
@@ -159,13 +182,17 @@ export class Flights {
     }
   }
 
-  async #call(session: Session, live: LiveToken): Promise<RoleCredentials | FetchFailure> {
+  async #call(
+    session: Session,
+    { live, number, trace }: Attempt,
+  ): Promise<RoleCredentials | FetchFailure> {
     const { clock, assumeRole, onCall } = this.#options;
     const started = clock.elapsed();
     const outcome = await assumeRole(live.token);
     const checked: RoleCredentials | FetchFailure = outcome.ok
       ? (this.#mismatch(session, outcome.role) ?? outcome.role)
       : outcome.failure;
+    trace?.attempt(number, { ...checked, times: outcome.times });
     onCall('kind' in checked ? checked : undefined, clock.elapsed() - started);
     return checked;
   }

@@ -1,6 +1,7 @@
 import type { Clock, DurationMs, EpochMs } from '../clock.ts';
 import type { SessionScope } from '../config/config.ts';
 import type { Log } from '../telemetry/log.ts';
+import type { FetchTrace, RequestTrace, Tracing } from '../telemetry/tracing.ts';
 import type { CallPriority } from './call-queue.ts';
 import { Denials } from './denials.ts';
 import type { FetchFailure } from './failure.ts';
@@ -36,6 +37,8 @@ export interface RoleSessionsOptions {
   /** Sessions held at once; 0: none is held beyond its fetch. */
   readonly maxCacheSize: number;
   readonly random: () => number;
+  /** Makes spans, where traces are collected. */
+  readonly tracing?: Tracing | undefined;
   /** Called after each renewal with how it ended. */
   readonly onRenewal: (result: FlightResult) => void;
   /** Called when a session makes room for another. */
@@ -105,17 +108,28 @@ export class RoleSessions {
    *
    * @param key - The session's key, made from what was proven about `live`.
    * @param live - The token of whoever asks.
+   * @param trace - The trace of whoever asks.
    */
-  open(key: string, scope: SessionScope, live: LiveToken, priority: CallPriority): Opened {
+  open(
+    key: string,
+    scope: SessionScope,
+    live: LiveToken,
+    priority: CallPriority,
+    trace?: RequestTrace,
+  ): Opened {
     const { clock } = this.#options;
     const session = this.#sessions.get(key) ?? new Session(key, scope, live.pod);
     session.tokens.add(live);
     const { credentials, fetch, refusals } = session;
     if (credentials !== undefined && clock.now() < credentials.servableUntil) {
       this.#use(session);
+      trace?.lookedUp(session.lastFailure === undefined ? 'hit' : 'stale', session);
       return { kind: 'credentials', credentials };
     }
-    if (fetch !== undefined) return { kind: 'fetch', fetch, joined: true };
+    if (fetch !== undefined) {
+      trace?.lookedUp('joined', session, fetch.flight.trace?.context);
+      return { kind: 'fetch', fetch, joined: true };
+    }
     const elapsed = clock.elapsed();
     const standing = refusals.standing(live.token, elapsed);
     if (standing !== undefined) return { kind: 'refused', failure: standing };
@@ -125,7 +139,9 @@ export class RoleSessions {
     }
     this.#sessions.set(key, session);
     const place = elapsed < session.placeUntil ? session.place : undefined;
-    return { kind: 'fetch', fetch: this.#fetch(session, live, priority, place), joined: false };
+    trace?.lookedUp('miss', session);
+    const started = this.#fetch(session, live, priority, place, trace?.fetch(session));
+    return { kind: 'fetch', fetch: started, joined: false };
   }
 
   /** Moves what a token fetched before it could be verified to the session that it opens. */
@@ -167,8 +183,14 @@ export class RoleSessions {
     for (const session of this.#sessions.values()) this.#options.clock.clearTimeout(session.timer);
   }
 
-  #fetch(session: Session, live: LiveToken, priority: CallPriority, rank?: number): Fetch {
-    const flight = this.#options.flights.start(session, live, priority, rank);
+  #fetch(
+    session: Session,
+    live: LiveToken,
+    priority: CallPriority,
+    rank?: number,
+    trace?: FetchTrace,
+  ): Fetch {
+    const flight = this.#options.flights.start(session, live, priority, rank, trace);
     const landed = flight.result.then((result) => this.#landed(session, flight, result));
     session.fetch = { flight, landed };
     return session.fetch;
@@ -182,6 +204,7 @@ export class RoleSessions {
     if (result.ok) {
       const credentials = servedCredentials(result.role, this.#retention);
       session.lastFailure = undefined;
+      session.fetchedBy = flight.trace?.context;
       session.refusals.clear();
       this.#denials.granted(session.key, this.#options.clock.elapsed());
       this.#hold(session, credentials);
@@ -259,7 +282,9 @@ export class RoleSessions {
     this.#endWithCredentials(session);
     const [live] = session.tokens.live(clock.now());
     // Without a live token it waits for the next pod that asks with one.
-    if (live !== undefined) this.#fetch(session, live, 'renewal', credentials.expiresAt);
+    if (live === undefined) return;
+    const trace = this.#options.tracing?.renewal(session, session.fetchedBy);
+    this.#fetch(session, live, 'renewal', credentials.expiresAt, trace);
   }
 
   /** Unless it is renewed until then, a session ends when its credentials do. */

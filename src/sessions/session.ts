@@ -1,3 +1,4 @@
+import type { SpanContext } from '@opentelemetry/api';
 import type { DurationMs, EpochMs, Timer } from '../clock.ts';
 import type { SessionScope } from '../config/config.ts';
 import type { PodIdentity } from '../tokens/claims.ts';
@@ -43,6 +44,8 @@ export class Session {
   renewAt: EpochMs = 0;
   timer: Timer | undefined;
   lastFailure: FetchFailure | undefined;
+  /** The span of the fetch that brought the credentials, for links to it. */
+  fetchedBy: SpanContext | undefined;
   /**
    * The place in the queue of a fetch whose time ran out there: the session's next fetch goes
    * on from it until {@link placeUntil}, or a long queue would be first come, never served.

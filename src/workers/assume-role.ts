@@ -5,6 +5,7 @@ import { createClient } from '../eks-auth/create-client.ts';
 import type { AssumeRoleFailure } from '../eks-auth/failure.ts';
 import type { EKSAuthClient } from '../eks-auth/index.ts';
 import type { NodeCredentials } from '../eks-auth/node-credentials.ts';
+import type { WorkTimes } from '../telemetry/tracing.ts';
 import { outgoing } from './outgoing.ts';
 import { settings } from './settings.ts';
 
@@ -22,6 +23,8 @@ export type AssumeRoleOutcome = (
 ) & {
   /** The time of the service, by its latest answer to this thread. */
   readonly serviceTime?: EpochMs | undefined;
+  /** When the attempt was made, by this thread's clock. */
+  readonly times?: WorkTimes | undefined;
 };
 
 let client: { readonly region: string; readonly eksAuth: EKSAuthClient } | undefined;
@@ -31,6 +34,11 @@ let dated: { readonly date: EpochMs; readonly at: DurationMs } | undefined;
 /** Task: one attempt at AssumeRoleForPodIdentity on a worker thread. */
 export async function assumeRole(task: AssumeRoleTask): Promise<AssumeRoleOutcome> {
   const { clusterName } = settings();
+  const startedAt = performance.timeOrigin + performance.now();
+  const times = (): WorkTimes => ({
+    startedAt,
+    endedAt: performance.timeOrigin + performance.now(),
+  });
   // Calls that are under way have signed already; the next ones take the newest credentials.
   credentials = task.credentials;
   try {
@@ -39,9 +47,10 @@ export async function assumeRole(task: AssumeRoleTask): Promise<AssumeRoleOutcom
       ok: true,
       role: await assumeRoleForPodIdentity(client.eksAuth, { clusterName, token: task.token }),
       serviceTime: serviceTime(),
+      times: times(),
     };
   } catch (error) {
-    return { ok: false, failure: classify(error), serviceTime: serviceTime() };
+    return { ok: false, failure: classify(error), serviceTime: serviceTime(), times: times() };
   }
 }
 

@@ -2,12 +2,11 @@ import type { Worker } from 'node:worker_threads';
 import { Piscina } from 'piscina';
 import type { Clock, DurationMs } from '../clock.ts';
 import type { Log } from '../telemetry/log.ts';
-import type { Verdict } from '../tokens/verify.ts';
 import type { AssumeRoleOutcome, AssumeRoleTask } from './assume-role.ts';
 import type { FetchDocumentTask, FetchedDocument } from './fetch-document.ts';
 import { Heartbeats } from './heartbeats.ts';
 import type { WorkerSettings } from './settings.ts';
-import type { VerifyTask } from './verify.ts';
+import type { TimedVerdict, VerifyTask } from './verify.ts';
 
 /**
  * Tasks that one worker takes on at once. Calls to EKS Auth spend their time waiting, so
@@ -28,7 +27,7 @@ const LONGEST_SILENCE: DurationMs = 600;
 /** The work that does not belong on the main thread. */
 export interface Workers {
   /** Judges a token; rejects only when no worker could take it. */
-  verify(task: VerifyTask): Promise<Verdict>;
+  verify(task: VerifyTask): Promise<TimedVerdict>;
   /** Calls EKS Auth once; failures of the call are part of the outcome. */
   assumeRole(task: AssumeRoleTask): Promise<AssumeRoleOutcome>;
   /** Gets a JSON document of an issuer or the API server. */
@@ -85,7 +84,7 @@ export class WorkerPool implements Workers {
     return this.#up;
   }
 
-  verify(task: VerifyTask): Promise<Verdict> {
+  verify(task: VerifyTask): Promise<TimedVerdict> {
     return this.#run('verify', task);
   }
 

@@ -1,4 +1,5 @@
 import type { EpochMs } from '../clock.ts';
+import type { WorkTimes } from '../telemetry/tracing.ts';
 import type { ClaimExpectations } from '../tokens/claims.ts';
 import { type KeySet, type Verdict, verifyToken } from '../tokens/verify.ts';
 
@@ -10,7 +11,13 @@ export interface VerifyTask {
   readonly now: EpochMs;
 }
 
+/** A verdict, and when the thread came to it. */
+export type TimedVerdict = Verdict & { readonly times?: WorkTimes | undefined };
+
 /** Task: {@link verifyToken} on a worker thread. */
-export function verify(task: VerifyTask): Promise<Verdict> {
-  return verifyToken(task.token, task.keys, task.expected, task.now);
+export async function verify(task: VerifyTask): Promise<TimedVerdict> {
+  const startedAt = performance.timeOrigin + performance.now();
+  const verdict = await verifyToken(task.token, task.keys, task.expected, task.now);
+  const endedAt = performance.timeOrigin + performance.now();
+  return { ...verdict, times: { startedAt, endedAt } };
 }

@@ -1,0 +1,31 @@
+import type { Log } from './log.ts';
+import type { TraceCollection } from './otel-sdk.ts';
+
+/**
+ * Whether the standard variables ask for traces: an exporter, or an endpoint to send them to.
+ *
+ * @see https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
+ */
+export function asksForTraces(environment: NodeJS.ProcessEnv): boolean {
+  if (/^true$/i.test(environment.OTEL_SDK_DISABLED ?? '')) return false;
+  const exporter = environment.OTEL_TRACES_EXPORTER?.trim();
+  if (exporter) return exporter === 'otlp' || exporter === 'console';
+  return Boolean(
+    environment.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT || environment.OTEL_EXPORTER_OTLP_ENDPOINT,
+  );
+}
+
+/**
+ * Starts to collect traces where the environment asks for it; otherwise nothing is loaded.
+ *
+ * @throws TraceConfigError naming the variable that cannot be used.
+ */
+export async function collectTraces(
+  environment: NodeJS.ProcessEnv,
+  version: string,
+  log: Log,
+): Promise<TraceCollection | undefined> {
+  if (!asksForTraces(environment)) return undefined;
+  const { startTraceCollection } = await import('./otel-sdk.ts');
+  return await startTraceCollection(environment, version, log);
+}

@@ -225,9 +225,17 @@ function keepsPlace({ kind, code }: FetchFailure): boolean {
 }
 
 function callResult({ kind }: FetchFailure): CallResult {
-  if (kind === 'throttled') return 'throttled';
-  // An answer about one session, right or wrong, does not mean that the service is in trouble.
-  return kind === 'service' || kind === 'network' || kind === 'node-credentials'
-    ? 'failed'
-    : 'answered';
+  switch (kind) {
+    case 'throttled':
+      return 'throttled';
+    case 'service':
+    case 'network':
+    case 'node-credentials':
+    // What cannot be read says nothing about a session, but much about who answers.
+    case 'malformed':
+      return 'failed';
+    // An answer about one session, right or wrong, does not mean that the service is in trouble.
+    default:
+      return 'answered';
+  }
 }

@@ -191,7 +191,7 @@ export class CredentialRequests {
     const { sessions, budget, onUnverified } = this.#options;
     const key = tokenSessionKey(token);
     const live = { token, pod };
-    if (!sessions.has(key)) {
+    if (!sessions.isAnswered(key, token)) {
       const wait = budget.take(address);
       if (wait > 0) {
         waiter.last = () => UNVERIFIED_WAITS;

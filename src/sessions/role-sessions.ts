@@ -81,9 +81,14 @@ export class RoleSessions {
     return this.#sessions.values();
   }
 
-  /** Whether a session is held or being fetched under this key. */
-  has(key: string): boolean {
-    return this.#sessions.has(key);
+  /** Whether opening a session costs no call: it is there, on its way, or just refused. */
+  isAnswered(key: string, token: string): boolean {
+    const session = this.#sessions.get(key);
+    if (session === undefined) return false;
+    const { clock } = this.#options;
+    const { credentials, fetch, refusals } = session;
+    if (credentials !== undefined && clock.now() < credentials.servableUntil) return true;
+    return fetch !== undefined || refusals.standing(token, clock.elapsed()) !== undefined;
   }
 
   /** The session of a key, if it has credentials that may be served; the way of every hit. */
@@ -215,10 +220,12 @@ export class RoleSessions {
       session.place = flight.place;
       session.placeUntil = this.#options.clock.elapsed() + PLACE_KEPT;
     }
-    const refused = result.failure.kind === 'refused' ? result.live : undefined;
-    if (refused !== undefined) {
-      session.refusals.add(refused.token, result.failure, this.#options.clock.elapsed());
+    const { failure, live } = result;
+    // A token that is spent is remembered as well: asking again would bring the same answer.
+    if (live !== undefined && (failure.kind === 'refused' || failure.kind === 'token')) {
+      session.refusals.add(live.token, failure, this.#options.clock.elapsed());
     }
+    const refused = failure.kind === 'refused' ? live : undefined;
     if (session.credentials === undefined) this.#forgetWhenIdle(session);
     else if (refused !== undefined) this.#refusedRenewal(session, refused);
     else this.#renewLater(session);

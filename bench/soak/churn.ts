@@ -15,6 +15,8 @@ const RECREATED_EVERY: DurationMs = 75_000;
 export async function populate(world: World, chance: Chance): Promise<void> {
   for (const account of world.accounts) {
     await world.associate(account);
+    // Nobody has asked yet, so there is no refusal that would have to be forgotten.
+    account.usableFrom = Date.now();
     await world.createPod(account);
   }
   while (world.pods.length < FEWEST) await world.createPod(chance.pick(world.accounts));

@@ -22,6 +22,8 @@ const TICK: DurationMs = 500;
 /** One of the issuer's keys, and what the broker can know of it. */
 interface KeyLife {
   readonly publishedAt: EpochMs;
+  /** Nobody counts on it any more. */
+  retiredAt: EpochMs;
   withdrawnAt: EpochMs;
   /** The broker has been given a key set with it. */
   knownFrom: EpochMs;
@@ -78,7 +80,7 @@ export class Keys {
       if (signal.aborted) return;
       for (const pod of world.pods) if (pod.token.kid !== kid) await world.rotate(pod);
       const withdrawn = before;
-      this.#life(withdrawn).withdrawnAt = Date.now();
+      this.#life(withdrawn).retiredAt = Date.now();
       await gate.pass(() => simulator.issuerKeys.withdraw(withdrawn));
       this.#life(withdrawn).withdrawnAt = Date.now();
       before = kid;
@@ -99,20 +101,21 @@ export class Keys {
   /** Whether a pod with a token of this key can count on it: broker and EKS Auth know the key. */
   isGood(kid: string, now: EpochMs): boolean {
     const life = this.#lives.get(kid);
-    if (life === undefined || now >= life.withdrawnAt) return false;
+    if (life === undefined || now >= life.retiredAt) return false;
     const noticed = Math.max(life.publishedAt, this.#options.health.wellFrom) + NOTICED_WITHIN;
     return now >= Math.min(life.knownFrom, noticed);
   }
 
   /** Whether the broker must not believe this key any more. */
   isDropped(kid: string, now: EpochMs): boolean {
-    return now >= this.#life(kid).droppedFrom;
+    return now >= (this.#lives.get(kid)?.droppedFrom ?? Number.POSITIVE_INFINITY);
   }
 
   #published(kid: string, publishedAt: EpochMs): void {
     const never = Number.POSITIVE_INFINITY;
     this.#lives.set(kid, {
       publishedAt,
+      retiredAt: never,
       withdrawnAt: never,
       knownFrom: never,
       droppedFrom: never,

@@ -2,6 +2,8 @@ import type { DurationMs } from '../../src/clock.ts';
 
 /** Lifetimes and time-outs of a run: those of production, in minutes instead of hours. */
 export interface Timing {
+  /** Too short a run to see much; it shows that the soak itself works. */
+  readonly brief: boolean;
   /** Of role sessions. They are renewed at two fifths to a half of it. */
   readonly sessionLifetime: DurationMs;
   /** Of sessions of a target role (role chaining). */
@@ -25,6 +27,7 @@ const SHORTEST_LIFETIME: DurationMs = 32_000;
 export function timingOf(duration: DurationMs): Timing {
   const brief = duration < 3 * 60_000;
   return {
+    brief,
     sessionLifetime: brief ? SHORTEST_LIFETIME : 60_000,
     chainedSessionLifetime: brief ? SHORTEST_LIFETIME : 45_000,
     clientWait: 1_900,

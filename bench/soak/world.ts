@@ -65,6 +65,8 @@ export interface WorldOptions {
   readonly chance: Chance;
   /** How long EKS Auth takes to see a change of an association. */
   readonly associationDelay: DurationMs;
+  /** By how much the clock of EKS is ahead of this one. */
+  readonly clockOffset: DurationMs;
   readonly onPod: (pod: SoakPod) => void;
 }
 
@@ -184,8 +186,9 @@ export class World {
   }
 
   #scheduleRotation(pod: SoakPod): void {
-    const life = pod.token.expiresAt - Date.now();
-    pod.rotateAt = Date.now() + life * this.#options.chance.between(...ROTATED_AT);
+    const { chance, clockOffset } = this.#options;
+    const life = pod.token.expiresAt - clockOffset - Date.now();
+    pod.rotateAt = Date.now() + life * chance.between(...ROTATED_AT);
   }
 }
 

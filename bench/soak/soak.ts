@@ -1,0 +1,54 @@
+import { Progress } from '../report/progress.ts';
+import { readOptions, USAGE } from './options.ts';
+import { soakTable } from './report.ts';
+import { runSoak } from './run.ts';
+
+/** Exit status for a command line that cannot be carried out. */
+const USAGE_ERROR = 2;
+/** Seconds between lines of progress where there is no terminal. */
+const LINE_EVERY = 15;
+
+function prepare() {
+  try {
+    return readOptions(process.argv.slice(2));
+  } catch (error) {
+    process.stderr.write(`error: ${(error as Error).message}\n`);
+    process.exit(USAGE_ERROR);
+  }
+}
+
+const options = prepare();
+if (options === undefined) {
+  process.stdout.write(USAGE);
+  process.exit(0);
+}
+process.stdout.write(`seed ${options.seed}\n`);
+const interrupted = new AbortController();
+process.once('SIGINT', () => interrupted.abort());
+
+const progress = new Progress(process.stderr);
+progress.begin('soak', 'a node for some minutes, with neighbours that misbehave');
+let seconds = 0;
+try {
+  const result = await runSoak(
+    options,
+    {
+      progress: (text) => {
+        if (process.stderr.isTTY || seconds % LINE_EVERY === 0) progress.say(text);
+        seconds += 1;
+      },
+    },
+    interrupted.signal,
+  );
+  progress.end();
+  process.stdout.write(`\n${soakTable(result)}`);
+  for (const line of result.findings) process.stdout.write(`${line}\n`);
+  process.stdout.write(
+    result.findings.length === 0 ? 'Nothing went wrong.\n' : 'It did not hold.\n',
+  );
+  process.exit(result.findings.length === 0 ? 0 : 1);
+} catch (error) {
+  progress.end();
+  process.stderr.write(`\nThis run is broken: ${(error as Error).stack}\n`);
+  process.exit(1);
+}

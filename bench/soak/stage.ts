@@ -1,0 +1,204 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { DurationMs } from '../../src/clock.ts';
+import type { RemoteSimulator } from '../../src/simulator/control-client.ts';
+import { ISSUER_FAULTS } from '../../src/simulator/faults.ts';
+import { startCluster } from '../harness/cluster.ts';
+import { AuditFeed } from './audit-feed.ts';
+import { startBroker } from './broker.ts';
+import { Calls } from './calls.ts';
+import { Chance } from './chance.ts';
+import { Clients } from './clients.ts';
+import { CredentialCheck } from './credential-check.ts';
+import { EKS_AUTH_TROUBLES, eksAuthTrouble, WELL } from './eks-auth-troubles.ts';
+import { Expectations } from './expectations.ts';
+import { Findings } from './findings.ts';
+import { Gate } from './gate.ts';
+import { Health } from './health.ts';
+import { issuerTrouble } from './issuer-troubles.ts';
+import { Judge } from './judge.ts';
+import { Keys } from './keys.ts';
+import { Memory } from './memory.ts';
+import { Operator } from './operator.ts';
+import type { SoakOptions } from './options.ts';
+import { isForged, Strangers } from './strangers.ts';
+import { Tally } from './tally.ts';
+import { type Timing, timingOf } from './timing.ts';
+import { Troubles } from './troubles.ts';
+import { World } from './world.ts';
+
+/** How long EKS Auth takes to see a change of an association. */
+const ASSOCIATION_DELAY: DurationMs = 1_500;
+/** The longest that a recovery is waited for in a brief run, which judges little. */
+const BRIEF_RECOVERY: DurationMs = 1_000;
+/** Between troubles of the issuer. */
+const ISSUER_APART: readonly [DurationMs, DurationMs] = [15_000, 40_000];
+
+/** Everything that takes part in a run. */
+export type Stage = Awaited<ReturnType<typeof setStage>>;
+
+/**
+ * Starts the simulated cluster and the broker, each as a process, and gets everybody else
+ * ready; nobody has done anything yet.
+ *
+ * @param clients - Ends the pods' clients.
+ */
+export async function setStage({ seed, duration }: SoakOptions, clients: AbortSignal) {
+  const timing = timingOf(duration);
+  const chance = (actor: string) => new Chance(seed, actor);
+  const clockOffset = chance('clock').pick([0, 0, 0, 30_000, -30_000]);
+  const stack = new AsyncDisposableStack();
+  try {
+    const folder = await mkdtemp(join(tmpdir(), 'soak-'));
+    stack.defer(() => rm(folder, { recursive: true, force: true }));
+    const cluster = stack.use(
+      await startCluster({
+        seed,
+        clockOffset,
+        keyAlgorithm: 'ES256',
+        sessionLifetime: timing.sessionLifetime,
+        chainedSessionLifetime: timing.chainedSessionLifetime,
+      }),
+    );
+    const { simulator } = cluster;
+    await simulator.eksAuth.set(WELL);
+    const gate = new Gate();
+    const findings = new Findings();
+    const eksAuthHealth = new Health();
+    const issuerHealth = new Health();
+    const pods = new Tally();
+    const strangerTally = new Tally();
+
+    const world: World = new World({
+      simulator,
+      gate,
+      chance: chance('world'),
+      associationDelay: ASSOCIATION_DELAY,
+      clockOffset,
+      onPod: (pod) => podClients.start(pod),
+    });
+    const keys = new Keys({ simulator, gate, world, chance: chance('keys'), health: issuerHealth });
+    await keys.begin();
+    const broker = await startBroker(simulator, timing, folder);
+    stack.use(broker.process);
+
+    const operator = new Operator({
+      simulator,
+      gate,
+      world,
+      chance: chance('operator'),
+      adminSocket: broker.adminSocket,
+    });
+    const credentialCheck = new CredentialCheck({ simulator, gate, findings, clockOffset });
+    const judge = new Judge({
+      findings,
+      keys,
+      flushes: operator.flushes,
+      clockOffset,
+      onFirstServed: (served) => credentialCheck.check(served),
+    });
+    const expectations = new Expectations({ eksAuth: eksAuthHealth, keys, clockOffset });
+    const podClients = new Clients({
+      port: broker.port,
+      seed,
+      judge,
+      expectations,
+      tally: pods,
+      findings,
+      signal: clients,
+    });
+    const strangers = new Strangers({
+      port: broker.port,
+      world,
+      chance: chance('strangers'),
+      tally: strangerTally,
+      findings,
+    });
+    const calls = new Calls();
+    const feed = new AuditFeed(simulator, gate, (events, until) => {
+      for (const event of events) {
+        keys.observe(event);
+        judge.observe(event);
+        calls.observe(event, isForged);
+      }
+      judge.judge(until);
+    });
+    return {
+      timing,
+      clockOffset,
+      simulator,
+      /** Changes of associations take their time from then on. */
+      delayAssociations: () => simulator.eksAuth.set({ associationDelay: ASSOCIATION_DELAY }),
+      broker,
+      world,
+      keys,
+      operator,
+      judge,
+      podClients,
+      strangers,
+      credentialCheck,
+      calls,
+      feed,
+      findings,
+      eksAuthHealth,
+      pods,
+      strangerTally,
+      churnChance: chance('churn'),
+      memory: new Memory(broker.process.pid),
+      ...troubles({ simulator, gate, world, chance, timing, eksAuthHealth, issuerHealth }),
+      [Symbol.asyncDispose]: () => stack.disposeAsync(),
+    };
+  } catch (error) {
+    await stack.disposeAsync();
+    throw error;
+  }
+}
+
+interface TroubleParts {
+  readonly simulator: RemoteSimulator;
+  readonly gate: Gate;
+  readonly world: World;
+  readonly chance: (actor: string) => Chance;
+  readonly timing: Timing;
+  readonly eksAuthHealth: Health;
+  readonly issuerHealth: Health;
+}
+
+function troubles({ eksAuthHealth, issuerHealth, ...parts }: TroubleParts) {
+  const { simulator, gate, world, chance, timing } = parts;
+  const eksAuthChance = chance('EKS Auth');
+  const issuerChance = chance('issuer');
+  const times = {
+    lasts: timing.trouble,
+    longestRecovery: timing.brief ? BRIEF_RECOVERY : Number.POSITIVE_INFINITY,
+  };
+  return {
+    eksAuthTroubles: new Troubles({
+      ...times,
+      kinds: EKS_AUTH_TROUBLES,
+      make: (kind) =>
+        eksAuthTrouble(kind, {
+          simulator,
+          gate,
+          world,
+          chance: eksAuthChance,
+          timing,
+          issuerHealth,
+        }),
+      chance: eksAuthChance,
+      health: eksAuthHealth,
+      quietAtFirst: timing.warmUp,
+      apart: timing.health,
+    }),
+    issuerTroubles: new Troubles({
+      ...times,
+      kinds: ISSUER_FAULTS,
+      make: (kind) => issuerTrouble(kind, simulator, gate, issuerChance),
+      chance: issuerChance,
+      health: issuerHealth,
+      quietAtFirst: timing.warmUp * 1.5,
+      apart: timing.brief ? timing.health : ISSUER_APART,
+    }),
+  };
+}

@@ -13,6 +13,7 @@ import { keySources } from './identity/key-sources.ts';
 import { inClusterAccess, kubeconfigAccess } from './kubernetes/access.ts';
 import { AdminSocket, AdminSocketError } from './listener/admin-socket.ts';
 import { Listener } from './listener/listener.ts';
+import { metricSources, type Rooms } from './observation.ts';
 import { CallPace } from './sessions/call-pace.ts';
 import { CallQueue } from './sessions/call-queue.ts';
 import { CredentialRequests } from './sessions/credential-requests.ts';
@@ -121,7 +122,8 @@ export async function startBroker(
       log.warn({ aheadBySeconds: Math.round(clock.skew / 1_000) }, "the node's clock is off");
     },
   });
-  const queue = new CallQueue(clock, new CallPace(clock, config.maxCallQps), config.maxServiceQps);
+  const pace = new CallPace(clock, config.maxCallQps);
+  const queue = new CallQueue(clock, pace, config.maxServiceQps);
   const sessions = new RoleSessions({
     clock,
     log,
@@ -133,7 +135,7 @@ export async function startBroker(
       audience: config.tokenAudience,
       flightTimeout: config.flightTimeout,
       random: Math.random,
-      onCall: (failure) => metrics.calls.inc({ result: failure?.kind ?? 'ok' }),
+      onCall: (failure, duration) => metrics.called(failure, duration),
     }),
     maxCredentialRetention: config.maxCredentialRetention,
     maxCacheSize: config.maxCacheSize,
@@ -153,6 +155,7 @@ export async function startBroker(
     clientWait: config.clientWait,
     keyRing,
     onUnverified: (cause) => metrics.unverified.inc({ cause }),
+    onCallSaved: () => metrics.callSaved(),
   });
   const listener = new Listener({
     clock,
@@ -164,11 +167,20 @@ export async function startBroker(
     tracing,
     signal,
   });
-  metrics.observe({
-    sessions: () => sessions.size,
-    verifiedTokens: () => identity.remembered,
-    waitingCalls: () => queue.waiting,
-  });
+  const rooms: Rooms = {
+    clock,
+    config,
+    version: version(),
+    sessions,
+    queue,
+    pace,
+    identity,
+    keyRing,
+    workers,
+    credentials,
+    listener,
+  };
+  metrics.observe(metricSources(rooms));
 
   const admin = new AdminSocket(
     config.adminSocket,
@@ -222,6 +234,7 @@ export async function startBroker(
     sessions.stop();
     queue.stop();
     credentials.stop();
+    metrics.stop();
     await workers.close();
     // A collector that does not answer must not hold the process up.
     await Promise.race([traces?.shutdown(), pause(FLUSH_TIMEOUT, undefined, { ref: false })]);

@@ -78,4 +78,6 @@ export interface Config {
 
   /** A pod's own trace is the parent of its request's, and decides whether that is sampled. */
   readonly trustTraceparent: boolean;
+  /** Metrics may name service accounts. */
+  readonly metricsServiceAccounts: boolean;
 }

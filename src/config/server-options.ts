@@ -49,6 +49,7 @@ interface ServerFlags {
   flightTimeout: number;
   workers: number;
   trustTraceparent: boolean;
+  metricsServiceAccounts: boolean;
 }
 
 /** Collects a repeatable flag; what the user gives takes the place of the default. */
@@ -191,6 +192,10 @@ export function addServerOptions(command: Command): Command {
         .argParser(reader(value.boolean))
         .preset('true')
         .default(false),
+      option('--metrics-service-accounts [bool]', 'name service accounts in metrics')
+        .argParser(reader(value.boolean))
+        .preset('true')
+        .default(false),
       option('-v, --verbosity <level>', `log level: ${VERBOSITIES.join(', ')}`)
         .argParser(reader(value.oneOf(VERBOSITIES)))
         .default('info'),
@@ -247,6 +252,7 @@ export function serverConfig(command: Command, environment: NodeJS.ProcessEnv): 
     flightTimeout: flags.flightTimeout,
     workers: flags.workers,
     trustTraceparent: flags.trustTraceparent,
+    metricsServiceAccounts: flags.metricsServiceAccounts,
   });
 }
 

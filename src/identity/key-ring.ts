@@ -74,6 +74,11 @@ export class KeyRing {
     return now - this.#confirmedAt > UNCONFIRMED_LIFETIME ? undefined : this.#keys;
   }
 
+  /** When a source last confirmed the keys; undefined while there are none. */
+  get confirmedAt(): EpochMs | undefined {
+    return this.#keys === undefined ? undefined : this.#confirmedAt;
+  }
+
   /** A token has verified under these keys, so what does not verify can be refused. */
   get proven(): boolean {
     return this.#proven;

@@ -1,9 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Clock } from '../clock.ts';
+import type { Clock, DurationMs } from '../clock.ts';
 import { LINK_LOCAL_HOSTS } from '../config/config.ts';
 import type { CredentialRequests } from '../sessions/credential-requests.ts';
 import type { Log } from '../telemetry/log.ts';
-import type { Metrics } from '../telemetry/metrics.ts';
+import type { Metrics, RequestOutcome } from '../telemetry/metrics.ts';
 import type { RequestTrace, Tracing } from '../telemetry/tracing.ts';
 import {
   type ErrorAnswer,
@@ -53,32 +53,41 @@ export class CredentialsEndpoint {
 
   /** Handles one request; never throws and never rejects. */
   handle = (request: IncomingMessage, response: ServerResponse): void => {
-    const { sources, clock, requests, metrics, tracing } = this.#options;
+    const { sources, clock, requests, tracing } = this.#options;
     const trace = tracing?.request(request);
     const source = sources.of(request.socket);
-    const admitted = source.admit(clock.elapsed()) || this.#isProbe(request);
+    const startedAt = clock.elapsed();
+    const admitted = source.admit(startedAt) || this.#isProbe(request);
     const refusal = admitted ? this.#refusal(request) : TOO_MANY_REQUESTS;
     if (refusal !== undefined) {
-      this.#fail(response, refusal, trace, !this.#isProbe(request));
+      const outcome = refusal === TOO_MANY_REQUESTS ? 'limited' : 'invalid';
+      if (!this.#isProbe(request)) this.#count(refusal.status, outcome, startedAt);
+      this.#fail(response, refusal, trace);
       return;
     }
     const token = request.headers.authorization;
     if (token === undefined || token === '') {
+      this.#count(NO_TOKEN.status, 'invalid', startedAt);
       this.#fail(response, NO_TOKEN, trace);
       return;
     }
     try {
-      const body = requests.hit(token, source.address, trace);
-      if (body === undefined) {
-        this.#obtain(token, source, response, trace);
+      const session = requests.hit(token, source.address, trace);
+      if (session === undefined) {
+        this.#obtain({ token, source, startedAt }, response, trace);
         return;
       }
-      metrics.hot.hits += 1;
-      this.#give(response, body, trace);
+      this.#give(response, session.credentials.body, trace);
+      this.#count(200, session.lastFailure === undefined ? 'hit' : 'stale', startedAt);
     } catch (error) {
-      this.#unexpected(response, error, trace);
+      this.#unexpected(response, error, trace, startedAt);
     }
   };
+
+  #count(status: number, outcome: RequestOutcome, startedAt: DurationMs): void {
+    const { metrics, clock } = this.#options;
+    metrics.answered(status, outcome, clock.elapsed() - startedAt);
+  }
 
   /** Whether the broker asks itself, which counts as nothing and is held up by nothing. */
   #isProbe(request: IncomingMessage): boolean {
@@ -98,29 +107,26 @@ export class CredentialsEndpoint {
     return this.#hosts.has(host) || this.#hosts.has(host.replace(/:\d+$/, ''));
   }
 
-  #obtain(
-    token: string,
-    source: Source,
-    response: ServerResponse,
-    trace: RequestTrace | undefined,
-  ): void {
+  #obtain(asked: Asked, response: ServerResponse, trace: RequestTrace | undefined): void {
+    const { token, source, startedAt } = asked;
     this.#options.requests.obtain(token, source.address, trace).then(
       (answer) => {
         if (answer.kind === 'bad-token') source.charge();
-        if (answer.kind !== 'credentials') return this.#fail(response, errorAnswer(answer), trace);
-        const { hot } = this.#options.metrics;
-        if (answer.outcome === 'hit') hot.hits += 1;
-        else if (answer.outcome === 'joined') hot.joined += 1;
-        else hot.misses += 1;
-        this.#give(response, answer.body, trace);
+        if (answer.kind === 'credentials') {
+          this.#give(response, answer.body, trace);
+          this.#count(200, answer.outcome, startedAt);
+          return;
+        }
+        const error = errorAnswer(answer);
+        this.#count(error.status, failureOutcome(answer.kind, error.status), startedAt);
+        this.#fail(response, error, trace);
       },
-      (error: unknown) => this.#unexpected(response, error, trace),
+      (error: unknown) => this.#unexpected(response, error, trace, startedAt),
     );
   }
 
   #give(response: ServerResponse, body: string, trace: RequestTrace | undefined): void {
     trace?.answered(200);
-    this.#options.metrics.answered(200);
     response.writeHead(200, [
       'Content-Type',
       'application/json',
@@ -132,15 +138,9 @@ export class CredentialsEndpoint {
     response.end(body, 'latin1');
   }
 
-  #fail(
-    response: ServerResponse,
-    answer: ErrorAnswer,
-    trace: RequestTrace | undefined,
-    counted = true,
-  ): void {
+  #fail(response: ServerResponse, answer: ErrorAnswer, trace: RequestTrace | undefined): void {
     trace?.answered(answer.status, answer.code);
     const body = Buffer.from(errorBody(answer), 'utf8');
-    if (counted) this.#options.metrics.answered(answer.status);
     if (answer.retryAfter !== undefined) {
       response.setHeader('Retry-After', Math.max(1, Math.ceil(answer.retryAfter / 1_000)));
     }
@@ -154,12 +154,31 @@ export class CredentialsEndpoint {
     response.end(body);
   }
 
-  #unexpected(response: ServerResponse, error: unknown, trace: RequestTrace | undefined): void {
+  #unexpected(
+    response: ServerResponse,
+    error: unknown,
+    trace: RequestTrace | undefined,
+    startedAt: DurationMs,
+  ): void {
+    this.#count(UNEXPECTED.status, 'error', startedAt);
     this.#options.metrics.unexpectedErrors.inc();
     this.#options.log.error({ err: error }, 'a request failed in a way that it should not');
     if (!response.headersSent) this.#fail(response, UNEXPECTED, trace);
     else response.destroy();
   }
+}
+
+/** A request that waits for its answer. */
+interface Asked {
+  readonly token: string;
+  readonly source: Source;
+  readonly startedAt: DurationMs;
+}
+
+function failureOutcome(kind: 'bad-token' | 'failed' | 'too-slow', status: number): RequestOutcome {
+  if (kind === 'bad-token') return 'bad-token';
+  if (kind === 'too-slow') return 'pending';
+  return status === 503 ? 'failed' : 'refused';
 }
 
 const CLOSE: readonly string[] = ['Connection', 'close'];

@@ -1,4 +1,5 @@
 import { createServer, type Server } from 'node:http';
+import { networkInterfaces } from 'node:os';
 import type { Clock, DurationMs } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import type { CredentialRequests } from '../sessions/credential-requests.ts';
@@ -39,6 +40,8 @@ export class Listener {
   readonly #bound: ProbedAddress[] = [];
   /** Addresses that are still to be bound, or done without. */
   #awaited: number;
+  /** Default addresses that the node does not have. */
+  #doneWithout = 0;
   readonly #sources: Sources;
   #sweep: NodeJS.Timeout | undefined;
   readonly #credentialServers: Server[] = [];
@@ -64,6 +67,21 @@ export class Listener {
       incomplete: () => this.#awaited > 0,
       workersReady: options.workersReady,
     });
+  }
+
+  /** Addresses that pods are to be answered on. */
+  get addressesExpected(): number {
+    return this.#options.config.bindHosts.length - this.#doneWithout;
+  }
+
+  /** Addresses that pods are answered on: an address can be taken from the node at any time. */
+  get addressesBound(): number {
+    return this.#bound.filter(({ host }) => onThisNode(host)).length;
+  }
+
+  /** Connections of pods that are open. */
+  get connections(): number {
+    return this.#sources.connections;
   }
 
   /**
@@ -126,7 +144,7 @@ export class Listener {
       handler: this.#endpoint.handle,
       log,
       sources: this.#sources,
-      onParseError: (status) => metrics.answered(status),
+      onParseError: (status) => metrics.answered(status, 'invalid', 0),
       onTooMany: () => metrics.connectionsRefused.inc(),
     });
     const { port } = config;
@@ -140,6 +158,8 @@ export class Listener {
     if (listens) {
       this.#credentialServers.push(server);
       this.#bound.push({ host, port });
+    } else {
+      this.#doneWithout += 1;
     }
   }
 
@@ -193,4 +213,15 @@ export class Listener {
       return false;
     }
   }
+}
+
+/** Whether an interface of this node has the address; wildcards and loopback always are there. */
+function onThisNode(host: string): boolean {
+  if (host === '0.0.0.0' || host === '::' || host === 'localhost') return true;
+  if (host.startsWith('127.')) return true;
+  // In the one form that interfaces are listed in: RFC 5952 (`URL` writes it so).
+  const wanted = host.includes(':') ? new URL(`http://[${host}]`).hostname.slice(1, -1) : host;
+  return Object.values(networkInterfaces()).some((addresses) =>
+    addresses?.some(({ address }) => address === wanted),
+  );
 }

@@ -71,6 +71,16 @@ export class CallQueue {
     return ORDER.reduce((sum, priority) => sum + this.#waiting[priority].length, 0);
   }
 
+  /** The same, by priority. */
+  waitingByPriority(): Record<CallPriority, number> {
+    const { foreground, renewal, unverified } = this.#waiting;
+    return {
+      foreground: foreground.length,
+      renewal: renewal.length,
+      unverified: unverified.length,
+    };
+  }
+
   /** A place behind everyone who came before. */
   turn(priority: CallPriority, rank?: number): Turn {
     this.#arrivals += 1;

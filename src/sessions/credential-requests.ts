@@ -7,7 +7,7 @@ import type { RequestTrace } from '../telemetry/tracing.ts';
 import type { PodIdentity } from '../tokens/claims.ts';
 import type { CallQueue } from './call-queue.ts';
 import type { FetchFailure } from './failure.ts';
-import type { Opened, RoleSessions } from './role-sessions.ts';
+import type { Opened, RoleSessions, Servable } from './role-sessions.ts';
 import { handOver, type ServedCredentials } from './served-credentials.ts';
 import type { Landed } from './session.ts';
 import { type ScopeRules, scopeOf, tokenSessionKey } from './session-key.ts';
@@ -28,8 +28,11 @@ export type Answer =
       readonly retryAfter: DurationMs;
     };
 
-/** From a session that was there, by waiting for another's fetch, or by a fetch of its own. */
-export type Outcome = 'hit' | 'joined' | 'miss';
+/**
+ * From a session that was there, from one whose renewal fails, by waiting for another's fetch,
+ * or by a fetch of its own.
+ */
+export type Outcome = 'hit' | 'stale' | 'joined' | 'miss';
 
 /** What {@link CredentialRequests} is made from. */
 export interface CredentialRequestsOptions {
@@ -45,6 +48,8 @@ export interface CredentialRequestsOptions {
   readonly keyRing: Pick<KeyRing, 'onceFetched' | 'issuer' | 'useIssuer'>;
   /** A request goes to EKS Auth because its token cannot be verified here. */
   readonly onUnverified: (cause: string) => void;
+  /** A token is given credentials that another token has fetched. */
+  readonly onCallSaved: () => void;
 }
 
 /** One request that waits; `last` is why it has nothing yet. */
@@ -73,23 +78,25 @@ export class CredentialRequests {
    * @param token - As presented.
    * @param address - The caller's, for the audit line.
    * @param trace - The request's trace, where traces are collected.
-   * @returns The body, or undefined when {@link obtain} has to be asked.
+   * @returns The session whose credentials are the answer, or undefined when {@link obtain} has
+   *   to be asked.
    */
-  hit(token: string, address: string, trace?: RequestTrace): string | undefined {
+  hit(token: string, address: string, trace?: RequestTrace): Servable | undefined {
     const { clock, identity, sessions } = this.#options;
     const now = clock.now();
     const verified = identity.recall(token, now);
     if (verified === undefined) return undefined;
     const session = sessions.servable(verified.sessionKey, now);
     if (session === undefined) return undefined;
-    const credentials = session.credentials as ServedCredentials;
+    const { credentials } = session;
     if (now >= session.renewAt) sessions.renewIfDue(session, verified, now);
     if (verified.handed !== credentials) {
       verified.handed = credentials;
       this.#audit(credentials, verified.pod, address);
     }
+    session.usage.served += 1;
     trace?.lookedUp(session.lastFailure === undefined ? 'hit' : 'stale', session);
-    return credentials.body;
+    return session;
   }
 
   /**
@@ -216,7 +223,7 @@ export class CredentialRequests {
   ): Promise<Answer | undefined> {
     switch (opened.kind) {
       case 'credentials':
-        return this.#give(opened.credentials, live.pod, address, 'hit');
+        return this.#give(opened.credentials, live.pod, address, opened.stale ? 'stale' : 'hit');
       case 'refused':
         return this.#failed(opened.failure);
       case 'later':
@@ -249,6 +256,7 @@ export class CredentialRequests {
     address: string,
     outcome: Outcome,
   ): Answer {
+    credentials.usage.served += 1;
     this.#audit(credentials, pod, address);
     return { kind: 'credentials', body: credentials.body, outcome };
   }
@@ -265,7 +273,9 @@ export class CredentialRequests {
 
   /** One line when a pod is first handed credentials: leads from CloudTrail back to the pod. */
   #audit(credentials: ServedCredentials, pod: PodIdentity, address: string): void {
-    if (!handOver(credentials, pod.podUid)) return;
+    const { first, saved } = handOver(credentials, pod);
+    if (saved) this.#options.onCallSaved();
+    if (!first) return;
     this.#options.log.info(
       {
         pod: pod.pod,

@@ -15,6 +15,11 @@ export class Denials {
   #grantedAt: DurationMs = Number.NEGATIVE_INFINITY;
   #alarmed = false;
 
+  /** Nothing at all is granted any more. */
+  get alarmed(): boolean {
+    return this.#alarmed;
+  }
+
   /** EKS Auth has granted a session: the node may ask. */
   granted(key: string, elapsed: DurationMs): void {
     this.#grantedAt = elapsed;

@@ -45,9 +45,17 @@ export interface RoleSessionsOptions {
   readonly onEviction: () => void;
 }
 
+/** A session that has credentials. */
+export type Servable = Session & { readonly credentials: ServedCredentials };
+
 /** What a session has for whoever asks. */
 export type Opened =
-  | { readonly kind: 'credentials'; readonly credentials: ServedCredentials }
+  | {
+      readonly kind: 'credentials';
+      readonly credentials: ServedCredentials;
+      /** Its renewal fails. */
+      readonly stale: boolean;
+    }
   | { readonly kind: 'fetch'; readonly fetch: Fetch; readonly joined: boolean }
   /** EKS Auth has just refused this very token. */
   | { readonly kind: 'refused'; readonly failure: FetchFailure }
@@ -76,6 +84,11 @@ export class RoleSessions {
     return this.#cached;
   }
 
+  /** EKS Auth denies the renewal of every session. */
+  get nodeDenied(): boolean {
+    return this.#denials.alarmed;
+  }
+
   /** All sessions, in no particular order. */
   all(): IterableIterator<Session> {
     return this.#sessions.values();
@@ -92,12 +105,12 @@ export class RoleSessions {
   }
 
   /** The session of a key, if it has credentials that may be served; the way of every hit. */
-  servable(key: string, now: EpochMs): Session | undefined {
+  servable(key: string, now: EpochMs): Servable | undefined {
     const session = this.#sessions.get(key);
     if (session?.credentials === undefined) return undefined;
     if (now >= session.credentials.servableUntil) return undefined;
     this.#use(session);
-    return session;
+    return session as Servable;
   }
 
   /** Renews a session that is due, with the token of whoever asked when nothing better is known. */
@@ -128,8 +141,9 @@ export class RoleSessions {
     const { credentials, fetch, refusals } = session;
     if (credentials !== undefined && clock.now() < credentials.servableUntil) {
       this.#use(session);
-      trace?.lookedUp(session.lastFailure === undefined ? 'hit' : 'stale', session);
-      return { kind: 'credentials', credentials };
+      const stale = session.lastFailure !== undefined;
+      trace?.lookedUp(stale ? 'stale' : 'hit', session);
+      return { kind: 'credentials', credentials, stale };
     }
     if (fetch !== undefined) {
       trace?.lookedUp('joined', session, fetch.flight.trace?.context);
@@ -160,6 +174,7 @@ export class RoleSessions {
     });
     for (const live of session.tokens.live(this.#options.clock.now())) adopted.tokens.add(live);
     adopted.usedAt = session.usedAt;
+    adopted.usage = session.usage;
     this.#sessions.set(key, adopted);
     this.#end(session);
     this.#hold(adopted, credentials);
@@ -207,7 +222,7 @@ export class RoleSessions {
     if (session.ended) return { ok: false, failure: SUPERSEDED, live: undefined };
     session.place = undefined;
     if (result.ok) {
-      const credentials = servedCredentials(result.role, this.#retention);
+      const credentials = servedCredentials(result.role, this.#retention, session.usage);
       session.lastFailure = undefined;
       session.fetchedBy = flight.trace?.context;
       session.refusals.clear();

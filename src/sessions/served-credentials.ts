@@ -1,5 +1,6 @@
 import type { Clock, DurationMs, EpochMs } from '../clock.ts';
 import type { RoleCredentials } from '../eks-auth/assume-role.ts';
+import type { PodIdentity } from '../tokens/claims.ts';
 
 /** The least time that credentials must still be good for to be served. */
 export const LEAST_LEFT: DurationMs = 15_000;
@@ -26,8 +27,17 @@ export interface ServedCredentials {
   readonly servableUntil: EpochMs;
   /** From here on they are renewed, while they go on being served. */
   readonly renewAt: EpochMs;
-  /** Uids of the pods that were handed them. */
-  readonly handedTo: Set<string>;
+  /** The pods that were handed them, by uid, with when the token of each expires. */
+  readonly handedTo: Map<string, EpochMs>;
+  readonly usage: SessionUsage;
+}
+
+/** What a session has done for its pods, over all credentials that it has held. */
+export interface SessionUsage {
+  /** Answers with credentials. */
+  served: number;
+  /** Tokens that were given credentials that another token had fetched. */
+  saved: number;
 }
 
 /** What the age of served credentials depends on. */
@@ -46,7 +56,11 @@ export interface RetentionRules {
  * or half an hour left, whichever is less: botocore asks again on every call with 15 minutes
  * left. Due times are spread, so that what was fetched together is not renewed together.
  */
-export function servedCredentials(role: RoleCredentials, rules: RetentionRules): ServedCredentials {
+export function servedCredentials(
+  role: RoleCredentials,
+  rules: RetentionRules,
+  usage: SessionUsage,
+): ServedCredentials {
   const fetchedAt = rules.clock.now();
   const life = Math.max(0, role.expiresAt - fetchedAt);
   const latest = life - Math.min(life / 2, RENEWED_WITH_LEFT);
@@ -60,7 +74,8 @@ export function servedCredentials(role: RoleCredentials, rules: RetentionRules):
     expiresAt: role.expiresAt,
     servableUntil: role.expiresAt - LEAST_LEFT,
     renewAt: fetchedAt + due,
-    handedTo: new Set(),
+    handedTo: new Map(),
+    usage,
   };
 }
 
@@ -81,16 +96,31 @@ function answerBody(role: RoleCredentials): string {
   });
 }
 
+/** What handing over credentials meant: anything new for the pod, and a call that was not needed? */
+export interface HandOver {
+  /** The pod has not had these credentials before. */
+  readonly first: boolean;
+  /** A token has them that another token fetched. */
+  readonly saved: boolean;
+}
+
 /**
  * Notes that a pod is handed these credentials.
  *
- * @returns Whether this is the first time.
+ * @param pod - As its token says; a pod's tokens differ in when they expire.
  */
-export function handOver(credentials: ServedCredentials, podUid: string): boolean {
-  const { handedTo } = credentials;
-  if (handedTo.has(podUid)) return false;
+export function handOver(
+  credentials: ServedCredentials,
+  { podUid, expiresAt }: Pick<PodIdentity, 'podUid' | 'expiresAt'>,
+): HandOver {
+  const { handedTo, usage } = credentials;
+  const before = handedTo.get(podUid);
+  if (before === expiresAt) return { first: false, saved: false };
+  // The first of all is what the credentials were fetched for.
+  const saved = handedTo.size > 0;
+  if (saved) usage.saved += 1;
   // Rather a second line for one pod than memory without bound.
   if (handedTo.size >= MOST_AUDITED) handedTo.clear();
-  handedTo.add(podUid);
-  return true;
+  handedTo.set(podUid, expiresAt);
+  return { first: before === undefined, saved };
 }

@@ -6,7 +6,7 @@ import type { FetchFailure } from './failure.ts';
 import type { Flight } from './flight.ts';
 import { type LiveToken, RecentTokens } from './recent-tokens.ts';
 import { Refusals } from './refusals.ts';
-import type { ServedCredentials } from './served-credentials.ts';
+import type { ServedCredentials, SessionUsage } from './served-credentials.ts';
 
 /** Where a session stands in its life. */
 export type SessionState = 'absent' | 'fetching' | 'fresh' | 'renewing' | 'stale' | 'gone';
@@ -36,6 +36,8 @@ export class Session {
   credentials: ServedCredentials | undefined;
   /** The fetch that is under way; there is never a second one. */
   fetch: Fetch | undefined;
+  /** What it has done so far; goes over to the session that adopts its credentials. */
+  usage: SessionUsage = { served: 0, saved: 0 };
   /** Somebody has asked since the credentials were fetched. */
   wanted = false;
   /** Order of use, for eviction. */

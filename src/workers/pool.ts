@@ -79,6 +79,11 @@ export class WorkerPool implements Workers {
     return this.#pool.utilization;
   }
 
+  /** Tasks that wait for a thread. */
+  get waiting(): number {
+    return this.#pool.queueSize;
+  }
+
   /** Resolves once {@link ready}; rejects when the threads cannot start. */
   started(): Promise<void> {
     return this.#up;

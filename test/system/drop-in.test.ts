@@ -33,7 +33,7 @@ t.test(
     t.equal(simulator.counts().assumeRole.calls, 3, 'one call for each service account');
     const metrics = await broker.metrics();
     t.equal(metrics.get('pod_identity_broker_unverified_calls_total{cause="no-keys"}'), 1);
-    t.equal(metrics.get('pod_identity_broker_sessions'), 3);
+    t.equal(metrics.get('pod_identity_broker_sessions{scope="service-account"}'), 3);
 
     simulator.kubelet.rotateAll();
     const again = await Promise.all(pods.map((pod) => broker.get(pod.token)));

@@ -22,5 +22,5 @@ t.test('the npm scripts that it names exist', async (t) => {
     readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
   );
   for (const [, script] of readme.matchAll(/npm run ([a-z]+)/g))
-    t.ok(scripts[script as string], script);
+    t.ok(scripts[script as string], `npm run ${script}`);
 });

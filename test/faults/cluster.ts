@@ -1,7 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
 import { type IncomingHttpHeaders, request } from 'node:http';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Test } from 'tap';
 import type { AuditEvent } from '../../src/simulator/audit.ts';
@@ -20,10 +17,16 @@ export interface Cluster {
   associate(...serviceAccounts: readonly string[]): void;
   /** A new pod of a service account. */
   pod(serviceAccount: string): Pod;
-  /** A broker on a node of this cluster, which has been told the issuer. */
-  broker(options?: BrokerOptions): Promise<BrokerProcess>;
+  /** A broker on a node of this cluster, which has been told the issuer and has its keys. */
+  broker(options?: ClusterBrokerOptions): Promise<BrokerProcess>;
   /** Calls to EKS Auth in the order in which they came in, of one service account or of all. */
   calls(serviceAccount?: string): AuditEvent[];
+}
+
+/** How to start a broker of a {@link Cluster}. */
+export interface ClusterBrokerOptions extends BrokerOptions {
+  /** `false`: the issuer's keys cannot be had, or their fetch is what is tested. */
+  readonly waitForKeys?: boolean;
 }
 
 /** Starts a cluster that ends with the test. */
@@ -42,26 +45,23 @@ export async function startCluster(t: Test, options: SimulatorOptions = {}): Pro
       }
     },
     pod: (serviceAccount) => simulator.kubelet.createPod({ namespace: NAMESPACE, serviceAccount }),
-    broker: ({ args = [], ...others } = {}) =>
-      startBroker({
+    async broker({ args = [], waitForKeys = true, ...others } = {}) {
+      const broker = await startBroker({
         t,
         simulator,
-        args: [`--token-issuer=${simulator.issuer}`, `--admin-socket=${adminSocket(t)}`, ...args],
+        args: [`--token-issuer=${simulator.issuer}`, ...args],
         ...others,
-      }),
+      });
+      if (waitForKeys && others.waitUntilReady !== false) {
+        await broker.logged(({ msg }) => msg === 'keys of the token issuer');
+      }
+      return broker;
+    },
     calls: (serviceAccount) =>
       simulator.audit
         .events({ service: 'eks-auth', ...(serviceAccount !== undefined && { serviceAccount }) })
         .sort((left, right) => left.time - right.time),
   };
-}
-
-/** A place for an admin socket: other brokers on this machine have the default one. */
-export function adminSocket(t: Test): string {
-  // Not in the test's own folder, whose path is longer than a socket's may be (unix(7)).
-  const folder = mkdtempSync(join(tmpdir(), 'broker-'));
-  t.teardown(() => rmSync(folder, { recursive: true }));
-  return join(folder, 'admin.sock');
 }
 
 /** The role that {@link Cluster.associate} gives. */

@@ -115,6 +115,8 @@ const FLAGS: Readonly<Record<string, readonly [keyof Config, string, unknown]>> 
   'attempt-timeout': ['attemptTimeout', '5s', 5_000],
   'flight-timeout': ['flightTimeout', '1m', 60_000],
   workers: ['workers', '2', 2],
+  'trust-traceparent': ['trustTraceparent', 'true', true],
+  'metrics-service-accounts': ['metricsServiceAccounts', 'true', true],
   verbosity: ['verbosity', 'trace', 'trace'],
 };
 

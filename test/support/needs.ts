@@ -10,6 +10,12 @@ export function needsAwsCli(): string | false {
   return unlessCi(found ? undefined : 'the AWS CLI is not installed');
 }
 
+/** A program that says `--version`. */
+export function needsProgram(name: string): string | false {
+  const found = spawnSync(name, ['--version'], { stdio: 'ignore' }).status === 0;
+  return unlessCi(found ? undefined : `${name} is not installed`);
+}
+
 /** Root and Linux's network namespaces. */
 export function needsNamespaces(): string | false {
   return unlessCi(namespacesProblem());

@@ -1,0 +1,200 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import t, { type Test } from 'tap';
+import { freePort } from '../../src/simulator/free-port.ts';
+import { LatencyHistogram } from '../../src/telemetry/latency-histogram.ts';
+import { Metrics, OUTCOMES } from '../../src/telemetry/metrics.ts';
+import { startInProcess } from '../listener/in-process-broker.ts';
+import { ask, parseMetrics } from '../support/ask.ts';
+import { needsProgram } from '../support/needs.ts';
+
+interface Documented {
+  readonly type: string;
+  readonly labels: readonly string[];
+}
+
+/** The first table of docs/metrics.md. */
+function documented(): Map<string, Documented> {
+  const text = readFileSync(new URL('../../docs/metrics.md', import.meta.url), 'utf8');
+  const rows = text.matchAll(/^\| `(\w+)` \| (counter|gauge|histogram) \| (.*?) \|/gm);
+  return new Map(
+    [...rows].map(([, name, type, labels]) => [
+      name as string,
+      {
+        type: type as string,
+        labels: [...(labels ?? '').matchAll(/`(\w+)`/g)].map(([, label]) => label as string),
+      },
+    ]),
+  );
+}
+
+/** Asks for credentials in most of the ways that there are. */
+async function exercise(broker: Awaited<ReturnType<typeof startInProcess>>): Promise<void> {
+  const get = (token: string, path = '/v1/credentials', host = '127.0.0.1') =>
+    ask(broker.port, path, 'GET', { Authorization: token, Host: host });
+  const first = broker.token();
+  await Promise.all([get(first), get(broker.token())]);
+  await get(first);
+  await get(first);
+  await get('no token');
+  await get(first, '/elsewhere');
+  await get(first, '/v1/credentials', 'evil.example');
+  await get(broker.token('nobody'));
+}
+
+const scrape = async (metricsPort: number) =>
+  (await ask(metricsPort, '/metrics', 'GET', { Connection: 'close' })).text;
+
+t.test('docs/metrics.md and the program name the same metrics', async (t) => {
+  const broker = await startInProcess(t, { args: ['--metrics-service-accounts'] });
+  await exercise(broker);
+  const text = await scrape(broker.metricsPort);
+  const table = documented();
+  const types = new Map(
+    [...text.matchAll(/^# TYPE (\w+) (\w+)$/gm)].map(([, name, type]) => [name, type]),
+  );
+  t.strictSame([...types.keys()].toSorted(), [...table.keys()].toSorted());
+  for (const [name, { type, labels }] of table) {
+    t.equal(types.get(name), type, name);
+    const series = [
+      ...text.matchAll(new RegExp(`^${name}(?:_bucket|_sum|_count)?\\{(.*)\\} `, 'gm')),
+    ];
+    for (const [, written = ''] of series) {
+      const used = [...written.matchAll(/(\w+)="/g)].map(([, label]) => label as string);
+      t.strictSame(used.filter((label) => label !== 'le').toSorted(), labels.toSorted(), name);
+    }
+  }
+  t.notMatch(text, /pod="/, 'no label is a pod');
+});
+
+t.test('what requests come to is counted once each', async (t) => {
+  const broker = await startInProcess(t);
+  await exercise(broker);
+  const metrics = parseMetrics(await scrape(broker.metricsPort));
+  const outcome = (name: string) =>
+    metrics.get(`pod_identity_broker_requests_total{outcome="${name}"}`);
+  t.equal(outcome('hit'), 2);
+  t.equal((outcome('miss') ?? 0) + (outcome('joined') ?? 0), 2);
+  t.equal(outcome('bad-token'), 1);
+  t.equal(outcome('invalid'), 2);
+  t.equal(outcome('refused'), 1);
+  t.equal(metrics.get('pod_identity_cache_state{state="hit"}'), 2);
+  t.equal(metrics.get('pod_identity_cache_state{state="miss"}'), 2);
+  t.equal(metrics.get('pod_identity_http_response{code="200"}'), 4);
+  t.equal(metrics.get('pod_identity_broker_eks_auth_calls_total{result="ok"}'), 1);
+  t.equal(metrics.get('pod_identity_broker_eks_auth_calls_saved_total'), 1, 'the other pod');
+  t.equal(metrics.get('pod_identity_broker_sessions{scope="service-account"}'), 1);
+  t.equal(metrics.get('pod_identity_broker_pods{scope="service-account"}'), 2);
+  t.equal(metrics.get('pod_identity_broker_keys_proven'), 1);
+  t.equal(metrics.get('pod_identity_broker_addresses_bound'), 1);
+  t.ok((metrics.get('pod_identity_broker_soonest_expiry_seconds') ?? 0) > 3_600);
+  t.equal(metrics.get('pod_identity_broker_request_duration_seconds_count{outcome="hit"}'), 2);
+  t.notOk(
+    [...metrics.keys()].some((name) => name.includes('cart')),
+    'nobody is named',
+  );
+});
+
+t.test('a histogram has each value in the first bucket that holds it', async (t) => {
+  const histogram = new LatencyHistogram([1, 10]);
+  for (const value of [0.5, 1, 1.5, 10, 11]) histogram.observe(value);
+  t.strictSame(histogram.cumulative(), [
+    { le: '0.001', count: 2 },
+    { le: '0.01', count: 4 },
+    { le: '+Inf', count: 5 },
+  ]);
+  t.equal(histogram.count, 5);
+  t.equal(histogram.seconds, 0.024);
+});
+
+t.test('counting a hit costs well under a microsecond', async (t) => {
+  const metrics = new Metrics();
+  t.teardown(() => metrics.stop());
+  const times = 1_000_000;
+  const run = () => {
+    const startedAt = performance.now();
+    for (let i = 0; i < times; i += 1) metrics.answered(200, 'hit', 0.03);
+    return ((performance.now() - startedAt) * 1_000) / times;
+  };
+  run();
+  const microseconds = Math.min(run(), run(), run());
+  t.comment(`${(microseconds * 1_000).toFixed(0)} ns a hit`);
+  t.ok(microseconds < 0.5, `${microseconds} µs`);
+});
+
+t.test(
+  'promtool finds fault with the inherited names and with nothing else',
+  { skip: needsProgram('promtool') },
+  async (t) => {
+    const broker = await startInProcess(t, { args: ['--metrics-service-accounts'] });
+    await exercise(broker);
+    const { stdout, stderr, error } = spawnSync('promtool', ['check', 'metrics'], {
+      input: await scrape(broker.metricsPort),
+      encoding: 'utf8',
+      timeout: 60_000,
+    });
+    if (error !== undefined) throw error;
+    const faults = `${stdout}${stderr}`.split('\n').filter((line) => line !== '');
+    t.ok(faults.length > 0, 'it looked');
+    for (const fault of faults) {
+      t.match(fault, /^pod_identity_(?!broker_)\w+ counter metrics should have "_total" suffix$/);
+    }
+  },
+);
+
+t.test('Prometheus scrapes it', { skip: needsProgram('prometheus') }, async (t) => {
+  const broker = await startInProcess(t);
+  await exercise(broker);
+  const port = await startPrometheus(t, broker.metricsPort);
+  const deadline = performance.now() + 40_000;
+  const counts = new Map<string, number>();
+  while (counts.size === 0 && performance.now() < deadline) {
+    await pause(300);
+    const query = encodeURIComponent('pod_identity_broker_requests_total');
+    const answer = await ask(port, `/api/v1/query?query=${query}`, 'GET', {}).catch(
+      () => undefined,
+    );
+    for (const { metric, value } of answer?.body?.data?.result ?? []) {
+      counts.set(metric.outcome, Number(value[1]));
+    }
+  }
+  t.strictSame([...counts.keys()].toSorted(), [...OUTCOMES].toSorted());
+  t.equal(counts.get('hit'), 2);
+  const targets = await ask(port, '/api/v1/targets', 'GET', {});
+  t.match(targets.body.data.activeTargets, [{ health: 'up', lastError: '' }]);
+});
+
+/** A Prometheus on loopback that scrapes one target; it ends with the test. */
+async function startPrometheus(t: Test, target: number): Promise<number> {
+  const folder = mkdtempSync(join(tmpdir(), 'prometheus-'));
+  const port = await freePort();
+  const config = join(folder, 'prometheus.yml');
+  writeFileSync(
+    config,
+    `global: { scrape_interval: 1s, scrape_timeout: 1s }
+scrape_configs:
+  - job_name: broker
+    static_configs: [{ targets: ['127.0.0.1:${target}'] }]
+`,
+  );
+  const prometheus = spawn(
+    'prometheus',
+    [
+      `--config.file=${config}`,
+      `--storage.tsdb.path=${join(folder, 'data')}`,
+      `--web.listen-address=127.0.0.1:${port}`,
+      '--log.level=error',
+    ],
+    { stdio: 'ignore' },
+  );
+  const ended = new Promise((resolve) => prometheus.once('close', resolve));
+  t.teardown(async () => {
+    prometheus.kill('SIGKILL');
+    await ended;
+    rmSync(folder, { recursive: true, force: true });
+  });
+  return port;
+}

@@ -19,7 +19,7 @@ export interface Turn {
   readonly rank: number;
 }
 
-/** A call that was not made, because its time ran out while it waited for its turn. */
+/** A call that was not made: its time ran out, or its session ended, before its turn came. */
 export class TurnExpiredError extends Error {
   override readonly name = 'TurnExpiredError';
 }
@@ -102,15 +102,17 @@ export class CallQueue {
    * @param notBefore - Earliest start, for a call that backs off.
    * @param deadline - When the caller gives up waiting for the turn.
    * @param call - Makes the call, and says with its value how it ended.
-   * @throws TurnExpiredError when the deadline passes first; QueueFullError.
+   * @param signal - Takes it out of the queue; a call that was begun goes on.
+   * @throws TurnExpiredError when the deadline passes or the signal comes first; QueueFullError.
    */
   async run<T>(
     turn: Turn,
     notBefore: DurationMs,
     deadline: DurationMs,
     call: () => Promise<{ readonly result: CallResult; readonly value: T }>,
+    signal?: AbortSignal,
   ): Promise<T> {
-    await this.#wait(turn, notBefore, deadline);
+    await this.#wait(turn, notBefore, deadline, signal);
     try {
       const { result, value } = await call();
       this.#pace.ended(result);
@@ -131,7 +133,13 @@ export class CallQueue {
   }
 
   /** Resolves when the call may start; it counts as under way from then on. */
-  #wait(turn: Turn, notBefore: DurationMs, deadline: DurationMs): Promise<void> {
+  #wait(
+    turn: Turn,
+    notBefore: DurationMs,
+    deadline: DurationMs,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    if (signal?.aborted) return Promise.reject(new TurnExpiredError('its session has ended'));
     if (this.waiting >= MOST_WAITING) {
       return Promise.reject(new QueueFullError('too many calls wait for their turn'));
     }
@@ -140,17 +148,23 @@ export class CallQueue {
     const waiting: Waiting = { turn, notBefore, start: resolve };
     const behind = queue.findLastIndex((other) => other.turn.rank <= turn.rank);
     queue.splice(behind + 1, 0, waiting);
-    const giveUp = this.#clock.setTimeout(
-      () => {
-        const place = queue.indexOf(waiting);
-        if (place < 0) return;
-        queue.splice(place, 1);
-        reject(new TurnExpiredError('its turn did not come in time'));
-      },
+    const leave = (reason: string) => {
+      const place = queue.indexOf(waiting);
+      if (place < 0) return;
+      queue.splice(place, 1);
+      reject(new TurnExpiredError(reason));
+    };
+    const expiry = this.#clock.setTimeout(
+      () => leave('its turn did not come in time'),
       Math.max(0, deadline - this.#clock.elapsed()),
     );
+    const ended = () => leave('its session has ended');
+    signal?.addEventListener('abort', ended);
     this.#advance();
-    return promise.finally(() => this.#clock.clearTimeout(giveUp));
+    return promise.finally(() => {
+      this.#clock.clearTimeout(expiry);
+      signal?.removeEventListener('abort', ended);
+    });
   }
 
   /** Starts whoever may start now, and comes back when the next one may. */

@@ -167,10 +167,16 @@ export class Flights {
   ): Promise<RoleCredentials | FetchFailure> {
     const { queue } = this.#options;
     try {
-      return await queue.run(turn, notBefore, deadline, async () => {
-        const value = await this.#call(session, attempt);
-        return { value, result: 'kind' in value ? callResult(value) : 'answered' };
-      });
+      return await queue.run(
+        turn,
+        notBefore,
+        deadline,
+        async () => {
+          const value = await this.#call(session, attempt);
+          return { value, result: 'kind' in value ? callResult(value) : 'answered' };
+        },
+        session.signal,
+      );
     } catch (error) {
       const full = error instanceof QueueFullError;
       if (!full && !(error instanceof TurnExpiredError)) throw error;

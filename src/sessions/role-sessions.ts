@@ -280,7 +280,7 @@ export class RoleSessions {
   }
 
   #end(session: Session): void {
-    session.ended = true;
+    session.end();
     this.#options.clock.clearTimeout(session.timer);
     if (session.credentials !== undefined) this.#cached -= 1;
     session.credentials = undefined;

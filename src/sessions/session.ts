@@ -54,8 +54,7 @@ export class Session {
    */
   place: number | undefined;
   placeUntil: DurationMs = Number.NEGATIVE_INFINITY;
-  /** A flush, an eviction or a refusal has ended this session: nothing more is kept in it. */
-  ended = false;
+  readonly #end = new AbortController();
 
   constructor(
     key: string,
@@ -66,6 +65,21 @@ export class Session {
     this.scope = scope;
     this.namespace = pod.namespace;
     this.serviceAccount = pod.serviceAccount;
+  }
+
+  /** A flush, an eviction or a refusal has ended this session: nothing more is kept in it. */
+  get ended(): boolean {
+    return this.#end.signal.aborted;
+  }
+
+  /** Aborted when the session ends: what waits for its turn until then need not be done. */
+  get signal(): AbortSignal {
+    return this.#end.signal;
+  }
+
+  /** Ends this session for good. */
+  end(): void {
+    this.#end.abort();
   }
 
   /** The state at a time, by the names of the plan. */

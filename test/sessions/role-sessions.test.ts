@@ -257,6 +257,23 @@ t.test('a flush beats the fetch that began before it', async (t) => {
   t.equal(h.sessions.size, 1);
 });
 
+t.test('a flushed session makes no call that it was still waiting for', async (t) => {
+  const h = new SessionsHarness();
+  const pod = h.pod('cart', 'cart-1');
+  const before = h.land(pod);
+  await h.clock.advance(0);
+  h.calls[0]?.fail({ kind: 'service' });
+  await h.clock.advance(0);
+  h.sessions.flush(() => true);
+  const after = h.land(pod);
+  await h.clock.advance(10_000);
+  t.equal(h.calls.length, 2, 'the fetch before does not go on beside the one that counts');
+  h.calls[1]?.grant();
+  t.match(await before, { ok: false, failure: { kind: 'superseded' } });
+  t.match(await after, { ok: true });
+  t.equal(h.queue.waiting, 0);
+});
+
 t.test('the least recently used session makes room', async (t) => {
   const h = new SessionsHarness({ maxCacheSize: 2 });
   h.auto = (call) => call.grant();

@@ -102,11 +102,13 @@ export class Probes {
     asked.on('error', (error: NodeJS.ErrnoException) => {
       resolve({ status: 500, reason: `${name}:${port}: ${error.code ?? error.message}` });
     });
-    asked.setTimeout(TIMEOUT, () => {
+    // A time-out of the socket's would begin when it is connected, which may never be: an
+    // address that was taken off the node is reached by nobody, and refused by nobody.
+    const timer = setTimeout(() => {
       resolve({ status: 408, reason: `${name}:${port} did not answer within ${TIMEOUT} ms` });
       asked.destroy();
-    });
+    }, TIMEOUT);
     asked.end();
-    return promise;
+    return promise.finally(() => clearTimeout(timer));
   }
 }

@@ -40,7 +40,7 @@ export class EksAuthCaller {
    * One call to EKS Auth.
    *
    * @param token - The pod's service account token.
-   * @returns What came of it; it rejects only when no worker could take the call.
+   * @returns What came of it; it never rejects.
    */
   async assumeRole(token: string): Promise<AssumeRoleOutcome> {
     let region: string;
@@ -53,7 +53,9 @@ export class EksAuthCaller {
       const message = error instanceof Error ? error.message : String(error);
       return { ok: false, failure: { kind: 'node-credentials', code: 'NoRegion', message } };
     }
-    const outcome = await this.#options.workers.assumeRole({ token, region, credentials });
+    const outcome = await this.#options.workers
+      .assumeRole({ token, region, credentials })
+      .catch(unfinished);
     if (outcome.serviceTime !== undefined) this.#options.onServiceTime(outcome.serviceTime);
     if (!outcome.ok && outcome.failure.kind === 'node-credentials') {
       // The next call has the new ones; this one is tried again by whoever made it.
@@ -69,4 +71,11 @@ export class EksAuthCaller {
     });
     return this.#region;
   }
+}
+
+/** The threads that took the call died, or the broker is stopping: a failure of that call alone. */
+function unfinished(error: unknown): AssumeRoleOutcome {
+  const reason = error instanceof Error ? error.message : String(error);
+  const message = `the call could not be made: ${reason}`;
+  return { ok: false, failure: { kind: 'service', code: 'WorkerFailed', message } };
 }

@@ -18,6 +18,7 @@ function setUp() {
   const asked = { region: 0, credentials: 0, refreshed: 0 };
   const answers = {
     outcome: refused,
+    dies: undefined as Error | undefined,
     region: () => Promise.resolve('us-east-1'),
     credentials: (): Promise<NodeCredentials> =>
       Promise.resolve({ accessKeyId: `key-${asked.refreshed}`, secretAccessKey: 'example' }),
@@ -26,6 +27,7 @@ function setUp() {
     workers: {
       assumeRole: async (task) => {
         tasks.push(task);
+        if (answers.dies !== undefined) throw answers.dies;
         return answers.outcome;
       },
     },
@@ -100,6 +102,16 @@ t.test('credentials that EKS Auth does not accept are read anew', async (t) => {
   await caller.assumeRole('a.b.c');
   t.match(tasks.at(-1), { credentials: { accessKeyId: 'key-1' } });
   t.equal(asked.refreshed, 1, 'other failures are no reason');
+});
+
+t.test('threads that die under a call fail that call', async (t) => {
+  const { caller, answers, asked } = setUp();
+  answers.dies = new Error('worker exited with code: 7');
+  t.match(await caller.assumeRole('a.b.c'), {
+    ok: false,
+    failure: { kind: 'service', code: 'WorkerFailed', message: /worker exited with code: 7/ },
+  });
+  t.equal(asked.refreshed, 0);
 });
 
 t.test('a refresh that fails ends nothing', async (t) => {

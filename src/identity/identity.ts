@@ -7,19 +7,19 @@ import type { TimedVerdict } from '../workers/verify.ts';
 import type { KeyRing } from './key-ring.ts';
 import { type VerifiedToken, VerifiedTokens } from './verified-tokens.ts';
 
-/** Who presents a token, as far as can be told, and when a worker found that out. */
-export type Identified = {
-  readonly times?: WorkTimes | undefined;
-} & /** Proven: signature, issuer, audience, times and claims were checked here. */
-(
+/** Who presents a token, as far as can be told. */
+type Who =
+  /** Proven: signature, issuer, audience, times and claims were checked here. */
   | { readonly kind: 'verified'; readonly verified: VerifiedToken }
   /** Claims that would pass, but no key that proves them: EKS Auth has to judge. */
   | { readonly kind: 'unverified'; readonly pod: PodIdentity; readonly cause: UnprovenCause }
   /** Not acceptable, whoever judges. */
   | { readonly kind: 'refused'; readonly reason: string }
   /** Cannot be told now; may be told in a moment. */
-  | { readonly kind: 'unavailable'; readonly reason: string }
-);
+  | { readonly kind: 'unavailable'; readonly reason: string };
+
+/** Who presents a token, and when a worker found that out, if one had to. */
+export type Identified = Who & { readonly times?: WorkTimes | undefined };
 
 /** What {@link Identity} is made from. */
 export interface IdentityOptions {
@@ -78,6 +78,27 @@ export class Identity {
     return started;
   }
 
+  /** Says what would be said of a token now; remembers, counts and fetches nothing. */
+  async preview(token: string): Promise<Preview> {
+    const { clock, keyRing, sessionKeyOf } = this.#options;
+    const verdict = await this.#verify(token);
+    const known = this.#verified.peek(token, clock.now());
+    const remembered = known !== undefined;
+    if (known !== undefined) {
+      return { verdict, remembered, who: { kind: 'verified', verified: known } };
+    }
+    if (verdict.verdict === 'unfit') {
+      return { verdict, remembered, who: { kind: 'refused', reason: verdict.reason } };
+    }
+    if (verdict.verdict === 'unproven') {
+      return { verdict, remembered, who: this.#unproven(verdict.pod, verdict.cause) };
+    }
+    const { pod, kid } = verdict;
+    const sessionKey = sessionKeyOf(pod, token);
+    const verified: VerifiedToken = { token, pod, kid, sessionKey, handed: undefined };
+    return { verdict, remembered, who: { kind: 'verified', verified } };
+  }
+
   async #identify(token: string): Promise<Identified> {
     const { clock, keyRing } = this.#options;
     await keyRing.decided();
@@ -116,7 +137,7 @@ export class Identity {
   }
 
   /** What a token without proof is worth: keys that have proven themselves may refuse it. */
-  #unproven(pod: PodIdentity, cause: UnprovenCause): Identified {
+  #unproven(pod: PodIdentity, cause: UnprovenCause): Who {
     const { keyRing } = this.#options;
     if (cause === 'no-keys' || !keyRing.proven) return { kind: 'unverified', pod, cause };
     if (cause === 'unknown-key' && keyRing.outdated) {

@@ -52,6 +52,9 @@ const THROTTLED: ReadonlySet<string> = new Set([
 /** "Signature expired: …", "Signature not yet current: …" */
 const SKEW_MESSAGE = /signature (?:expired|not yet current)/i;
 
+/** IAM's words where the caller lacks the permission, not the role that it asks for. */
+const CALLER_DENIED = /not authorized to perform: eks-auth:/i;
+
 /**
  * Turns whatever a call of EKS Auth failed with into a plain description of it. What each
  * error means is in the service's model and, for what AWS's front door answers before the
@@ -124,6 +127,7 @@ function ofAnswer(thrown: Thrown, status: number): AssumeRoleFailure {
 function byCode(code: string, message: string): AssumeRoleFailureKind | undefined {
   if (SKEW.has(code) || NODE_CREDENTIALS.has(code)) return 'node-credentials';
   if (THROTTLED.has(code)) return 'throttled';
+  if (code === 'AccessDeniedException' && CALLER_DENIED.test(message)) return 'node-credentials';
   // "The security token included in the request is expired": the node's, not the pod's.
   if (MODELLED.get(code) === 'token' && /security token/i.test(message)) return 'node-credentials';
   return undefined;

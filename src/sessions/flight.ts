@@ -61,6 +61,8 @@ interface Attempt {
 /** The first pause between attempts; doubled with each. */
 const FIRST_PAUSE: DurationMs = 100;
 const LONGEST_PAUSE: DurationMs = 2_000;
+/** How often the log says that EKS Auth is not called for want of the node's credentials. */
+const NODE_TROUBLE_INTERVAL: DurationMs = 60_000;
 /** The code of a call that found the queue full, and so had no place in it. */
 const QUEUE_FULL = 'QueueFull';
 
@@ -71,6 +73,7 @@ const QUEUE_FULL = 'QueueFull';
  */
 export class Flights {
   readonly #options: FlightOptions;
+  #nodeTroubleAt: DurationMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: FlightOptions) {
     this.#options = options;
@@ -199,8 +202,21 @@ export class Flights {
       ? (this.#mismatch(session, outcome.role) ?? outcome.role)
       : outcome.failure;
     trace?.attempt(number, { ...checked, times: outcome.times });
+    if ('kind' in checked && checked.kind === 'node-credentials') this.#nodeTrouble(checked);
     onCall('kind' in checked ? checked : undefined, clock.elapsed() - started);
     return checked;
+  }
+
+  /** The node's own credentials do not serve: no pod can help that, the operator has to know. */
+  #nodeTrouble({ code, message, clockSkew }: FetchFailure): void {
+    const now = this.#options.clock.elapsed();
+    // A clock that is off mends itself with the next call.
+    if (clockSkew === true || now - this.#nodeTroubleAt < NODE_TROUBLE_INTERVAL) return;
+    this.#nodeTroubleAt = now;
+    this.#options.log.error(
+      { code, reason: message },
+      "this node's AWS credentials do not serve to call EKS Auth; sessions are kept",
+    );
   }
 
   /** What is wrong with an answer: it has to be about this session, and of use. */

@@ -97,7 +97,9 @@ export class Calls {
         const unexplained = same.find((other) => !flushedBetween(other, call, flushes));
         if (unexplained !== undefined) {
           found.real += 1;
-          if (found.details.length < DETAILS) found.details.push(describe(unexplained, call));
+          if (found.details.length < DETAILS) {
+            found.details.push(describe(unexplained, call, flushes));
+          }
         } else if (same.length > 0) found.afterFlush += 1;
         else if (underWay.length > 0) found.otherSession += 1;
         underWay.push(call);
@@ -114,9 +116,11 @@ function flushedBetween(first: Call, second: Call, flushes: readonly Flush[]): b
   );
 }
 
-function describe(first: Call, second: Call): string {
+function describe(first: Call, second: Call, flushes: readonly Flush[]): string {
   const shown = ({ from, to }: Call) => `${new Date(from).toISOString()} for ${to - from} ms`;
-  return `${second.session}: ${shown(first)}, ${shown(second)}`;
+  const before = flushes.findLast((flush) => flush.to < second.from && covers(flush, second));
+  const ago = before === undefined ? 'never' : `${second.from - before.to} ms before`;
+  return `${second.session}: ${shown(first)}, ${shown(second)}; flushed ${ago}`;
 }
 
 function increase(counts: Map<string, number>, name: string): void {

@@ -3,20 +3,22 @@ import { residentKiB } from '../harness/process-stats.ts';
 import { sleep } from './sleep.ts';
 
 const SAMPLE_EVERY: DurationMs = 1_000;
-/** The part of a run after which caches and heap have the size that they keep. */
-const WARM_AFTER = 0.4;
-/** The part of a run from which its end is told. */
-const END_FROM = 0.85;
+/** The parts of a run that are compared: caches are full, and each sees V8 collect at least once. */
+const WARM: Part = [0.25, 0.6];
+const END: Part = [0.65, 1];
 /** V8 takes memory in steps and gives it back late: so much is noise. */
 const NOISE = { part: 0.15, kib: 12 * 1_024 };
+
+type Part = readonly [from: number, to: number];
 
 /** Resident memory in KiB. */
 export interface MemoryReport {
   readonly start: number;
+  /** The least of the middle and of the last part of the run: what garbage comes and goes on top of. */
   readonly warm: number;
   readonly end: number;
   readonly most: number;
-  /** It grew beyond noise. */
+  /** The floor rose beyond noise. */
   readonly grew: boolean;
 }
 
@@ -43,15 +45,12 @@ export class Memory {
     }
   }
 
-  /** What there was: the middle of what was seen around the time in question. */
+  /** What there was. */
   report(): MemoryReport {
     const samples = this.#samples;
-    const { length } = samples;
-    const window = 1 - END_FROM;
-    const part = (from: number, to: number) =>
-      median(samples.slice(Math.floor(from * length), Math.max(1, Math.ceil(to * length))));
-    const warm = part(WARM_AFTER, WARM_AFTER + window);
-    const end = part(END_FROM, 1);
+    const least = ([from, to]: Part) =>
+      Math.min(...samples.slice(Math.floor(from * samples.length), to * samples.length));
+    const [warm, end] = [least(WARM), least(END)];
     return {
       start: samples[0] as number,
       warm,
@@ -60,8 +59,4 @@ export class Memory {
       grew: end - warm > Math.max(NOISE.kib, warm * NOISE.part),
     };
   }
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((left, right) => left - right)[Math.floor(values.length / 2)] as number;
 }

@@ -1,6 +1,7 @@
 import type { RecordableHistogram } from 'node:perf_hooks';
 import { count, milliseconds } from '../report/format.ts';
 import { type Table, textTable } from '../report/table.ts';
+import type { LoopDelay } from './broker-metrics.ts';
 import type { DoubleFetches } from './calls.ts';
 import type { MemoryReport } from './memory.ts';
 import type { Tally } from './tally.ts';
@@ -31,14 +32,19 @@ export interface SoakResult {
   readonly hits: RecordableHistogram;
   /** Of this process, which asks and measures; nanoseconds. */
   readonly ownDelay: { percentile(part: number): number; readonly max: number };
+  readonly loopDelay: LoopDelay;
+  /** Calls for tokens that could not be verified on the node. */
+  readonly unverified: number;
   readonly exitCode: number | null;
   /** What went wrong; empty when nothing did. */
   readonly findings: readonly string[];
+  /** Where the broker's log was kept, if anything went wrong. */
+  readonly log: string | undefined;
 }
 
 /** Writes the table that a run ends with. */
 export function soakTable(result: SoakResult): string {
-  const { memory, doubleFetches: double, fetches } = result;
+  const { memory, doubleFetches: double, fetches, loopDelay: loop } = result;
   const rows: [string, string][] = [
     ['requests of pods', count(result.pods.requests)],
     ...outcomes(result.pods),
@@ -52,6 +58,7 @@ export function soakTable(result: SoakResult): string {
     ['calls to EKS Auth', count(result.calls.reduce((sum, [, each]) => sum + each, 0))],
     ...result.calls.map(([outcome, each]) => [`  ${outcome}`, count(each)] as [string, string]),
     ['calls for made-up tokens', count(result.forgedCalls)],
+    ['calls for tokens that could not be verified', count(result.unverified)],
     ['fetches of a shared session', `${fetches.fewest} to ${fetches.most}`],
     ['double fetches', count(double.real)],
     ['  calls that met after a flush', count(double.afterFlush)],
@@ -60,12 +67,15 @@ export function soakTable(result: SoakResult): string {
     ['flushes', count(result.flushes)],
     ['key rotations', count(result.keyRotations)],
     ['broker memory at start', mebibytes(memory.start)],
-    ['broker memory, warm', mebibytes(memory.warm)],
-    ['broker memory at end', mebibytes(memory.end)],
-    ['broker memory, most', mebibytes(memory.most)],
+    ['  least in the middle of the run', mebibytes(memory.warm)],
+    ['  least in its last third', mebibytes(memory.end)],
+    ['  most', mebibytes(memory.most)],
+    ['event loop delay of the broker, 50 % within', milliseconds(loop.p50)],
+    ['  99 % within', milliseconds(loop.p99)],
+    ['  worst', milliseconds(loop.worst)],
     ['hit, 50 % within', microseconds(result.hits.percentile(50))],
-    ['hit, 99 % within', microseconds(result.hits.percentile(99))],
-    ['hit, slowest', microseconds(result.hits.max)],
+    ['  99 % within', microseconds(result.hits.percentile(99))],
+    ['  slowest', microseconds(result.hits.max)],
     ['any answer, slowest', microseconds(result.pods.latency.max)],
     ['delay of this process, 99 % within', microseconds(result.ownDelay.percentile(99) / 1_000)],
     ['exit code of the broker', String(result.exitCode)],

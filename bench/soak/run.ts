@@ -1,6 +1,10 @@
+import { mkdtemp, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { DurationMs } from '../../src/clock.ts';
 import { checkLog } from './broker-log.ts';
+import { checkMetrics, loopDelayOf, sumOf } from './broker-metrics.ts';
 import { churn, populate } from './churn.ts';
 import type { SoakOptions } from './options.ts';
 import type { SoakResult } from './report.ts';
@@ -24,11 +28,7 @@ export interface SoakView {
 }
 
 /** Lets a cluster live, and its neighbours misbehave, for a while; and says what came of it. */
-export async function runSoak(
-  options: SoakOptions,
-  view: SoakView,
-  interrupted: AbortSignal,
-): Promise<SoakResult> {
+export async function runSoak(options: SoakOptions, view: SoakView): Promise<SoakResult> {
   const startedAt = performance.now();
   const everything = new AbortController();
   const trouble = new AbortController();
@@ -45,22 +45,22 @@ export async function runSoak(
     watchOver(stage, everything.signal),
     report(stage, options, view, everything.signal),
   ];
-  const acting = [
+  const acting = Promise.all([
     churn(stage.world, stage.churnChance, trouble.signal),
     stage.operator.run(trouble.signal),
     stage.keys.run(trouble.signal),
     stage.eksAuthTroubles.run(trouble.signal),
     stage.issuerTroubles.run(trouble.signal),
-    ...strangers(stage, everything.signal),
-  ];
+  ]);
   // Whoever fails, fails the run; the others are told to stop.
-  const failed = Promise.all([...watching, ...acting]).then(() => undefined);
-  failed.catch(() => everything.abort());
-  await sleep(options.duration, AbortSignal.any([interrupted, everything.signal]));
+  const all = Promise.all([...watching, ...strangers(stage, everything.signal), acting]);
+  all.catch(() => everything.abort());
+  await sleep(options.duration, everything.signal);
   trouble.abort();
-  await sleep(untilWell(stage), AbortSignal.any([interrupted, everything.signal]));
+  await Promise.race([acting, all]);
+  await sleep(untilWell(stage), everything.signal);
   everything.abort();
-  await failed;
+  await all;
   await stage.podClients.ended();
   ownDelay.disable();
 
@@ -71,7 +71,7 @@ export async function runSoak(
   await stage.credentialCheck.done();
   checkLog(broker.process.output(), findings);
   if (exitCode !== 0) findings.add(`the broker ended with ${exitCode}`);
-  checkMetrics(metrics, stage);
+  checkMetrics(metrics, findings);
 
   const { calls, operator, memory } = stage;
   const doubleFetches = calls.doubleFetches(operator.flushes);
@@ -105,8 +105,11 @@ export async function runSoak(
     memory: memoryReport,
     hits: stage.judge.hits,
     ownDelay,
+    loopDelay: loopDelayOf(metrics),
+    unverified: sumOf(metrics, 'pod_identity_broker_unverified_calls_total'),
     exitCode,
     findings: findings.lines(),
+    log: findings.count > 0 ? await keepLog(broker.process.output()) : undefined,
   };
 }
 
@@ -162,10 +165,9 @@ async function report(
   }
 }
 
-/** What the broker itself says has gone wrong. */
-function checkMetrics(metrics: ReadonlyMap<string, number>, { findings }: Stage): void {
-  for (const name of ['unexpected_errors_total', 'worker_threads_replaced_total']) {
-    const value = metrics.get(`pod_identity_broker_${name}`);
-    if (value !== 0) findings.add(`pod_identity_broker_${name} is ${value}`);
-  }
+/** Keeps what the broker has written, for whoever looks into it. @returns The file. */
+async function keepLog(output: string): Promise<string> {
+  const file = join(await mkdtemp(join(tmpdir(), 'soak-log-')), 'broker.log');
+  await writeFile(file, output);
+  return file;
 }

@@ -5,6 +5,8 @@ import { runSoak } from './run.ts';
 
 /** Exit status for a command line that cannot be carried out. */
 const USAGE_ERROR = 2;
+/** Exit status of a run that was broken off; that of a shell's Ctrl-C. */
+const INTERRUPTED = 130;
 /** Seconds between lines of progress where there is no terminal. */
 const LINE_EVERY = 15;
 
@@ -23,23 +25,19 @@ if (options === undefined) {
   process.exit(0);
 }
 process.stdout.write(`seed ${options.seed}\n`);
-const interrupted = new AbortController();
-process.once('SIGINT', () => interrupted.abort());
+// What has been started ends with this process, by whichever way it exits.
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(INTERRUPTED));
 
 const progress = new Progress(process.stderr);
 progress.begin('soak', 'a node for some minutes, with neighbours that misbehave');
 let seconds = 0;
 try {
-  const result = await runSoak(
-    options,
-    {
-      progress: (text) => {
-        if (process.stderr.isTTY || seconds % LINE_EVERY === 0) progress.say(text);
-        seconds += 1;
-      },
+  const result = await runSoak(options, {
+    progress: (text) => {
+      if (process.stderr.isTTY || seconds % LINE_EVERY === 0) progress.say(text);
+      seconds += 1;
     },
-    interrupted.signal,
-  );
+  });
   progress.end();
   process.stdout.write(`\n${soakTable(result)}`);
   for (const line of result.findings) process.stdout.write(`${line}\n`);

@@ -4,12 +4,12 @@ import { join } from 'node:path';
 import type { DurationMs } from '../../src/clock.ts';
 import type { RemoteSimulator } from '../../src/simulator/control-client.ts';
 import { ISSUER_FAULTS } from '../../src/simulator/faults.ts';
-import { startCluster } from '../harness/cluster.ts';
 import { AuditFeed } from './audit-feed.ts';
 import { startBroker } from './broker.ts';
 import { Calls } from './calls.ts';
 import { Chance } from './chance.ts';
 import { Clients } from './clients.ts';
+import { startCluster } from './cluster.ts';
 import { CredentialCheck } from './credential-check.ts';
 import { EKS_AUTH_TROUBLES, eksAuthTrouble, WELL } from './eks-auth-troubles.ts';
 import { Expectations } from './expectations.ts';
@@ -52,15 +52,14 @@ export async function setStage({ seed, duration }: SoakOptions, clients: AbortSi
   try {
     const folder = await mkdtemp(join(tmpdir(), 'soak-'));
     stack.defer(() => rm(folder, { recursive: true, force: true }));
-    const cluster = stack.use(
-      await startCluster({
-        seed,
-        clockOffset,
-        keyAlgorithm: 'ES256',
-        sessionLifetime: timing.sessionLifetime,
-        chainedSessionLifetime: timing.chainedSessionLifetime,
-      }),
-    );
+    const cluster = await startCluster({
+      seed,
+      clockOffset,
+      keyAlgorithm: 'ES256',
+      sessionLifetime: timing.sessionLifetime,
+      chainedSessionLifetime: timing.chainedSessionLifetime,
+    });
+    stack.use(cluster.process);
     const { simulator } = cluster;
     await simulator.eksAuth.set(WELL);
     const gate = new Gate();

@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { demoCommand } from './demo.ts';
 import { flushCommand } from './flush.ts';
 import { serverCommand } from './server.ts';
+import { tracesCommand } from './traces.ts';
 import { versionCommand } from './version.ts';
 
 /** Exit status for a command line that cannot be carried out, as in getopt(3) programs. */
@@ -21,6 +22,7 @@ async function program(args: readonly string[]): Promise<Command> {
     .addCommand(flushCommand())
     .addCommand(versionCommand())
     .addCommand(demoCommand())
+    .addCommand(tracesCommand())
     .addCommand(await simulate(args));
 }
 

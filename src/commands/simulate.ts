@@ -17,6 +17,7 @@ interface Flags {
   sessionLifetime: DurationMs;
   associationDelay: DurationMs;
   tokenDirectory?: string;
+  traceFile?: string;
   seed?: number;
 }
 
@@ -46,6 +47,7 @@ export function simulateCommand(): Command {
       durationOption('--association-delay <duration>', 'until EKS Auth sees a change', '0s'),
     )
     .option('--token-directory <path>', 'where to write and renew the token files of pods')
+    .option('--trace-file <path>', 'where to write traces that are sent to /v1/traces (OTLP)')
     .option('--seed <number>', 'makes what is random repeat', reader(wholeNumber(0, 2 ** 32)))
     .action(async (flags: Flags, command: Command) => {
       const stopped = signalled('SIGINT', 'SIGTERM');

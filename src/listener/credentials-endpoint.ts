@@ -54,7 +54,7 @@ export class CredentialsEndpoint {
   /** Handles one request; never throws and never rejects. */
   handle = (request: IncomingMessage, response: ServerResponse): void => {
     const { sources, clock, requests, tracing } = this.#options;
-    const trace = tracing?.request(request);
+    const trace = this.#isProbe(request) ? undefined : tracing?.request(request);
     const source = sources.of(request.socket);
     const startedAt = clock.elapsed();
     const admitted = source.admit(startedAt) || this.#isProbe(request);

@@ -33,6 +33,8 @@ export interface SimulatorOptions extends SettingsChange {
   seed?: number | undefined;
   /** How many events the audit log keeps; default 100,000. */
   auditCapacity?: number | undefined;
+  /** Where to write traces that are sent to `/v1/traces` (OTLP); default: none are taken. */
+  traceFile?: string | undefined;
   /** The node's clock; default the real time. */
   clock?: Clock | undefined;
 }
@@ -60,6 +62,7 @@ const shape = object({
   ),
   seed: optional(number({ integer: true })),
   auditCapacity: optional(number({ min: 1, max: 1e7, integer: true })),
+  traceFile: optional(text({ max: 4_096 })),
   clock: optional((value: unknown) => value as Clock),
 });
 
@@ -97,6 +100,7 @@ export function resolveOptions(options: SimulatorOptions) {
     nodeCredentials: read.nodeCredentials,
     seed: read.seed ?? 1,
     auditCapacity: read.auditCapacity ?? 100_000,
+    traceFile: read.traceFile,
     clock: read.clock ?? systemClock,
   } as const;
 }

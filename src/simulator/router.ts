@@ -8,6 +8,7 @@ import type { EKSAuth } from './eks-auth.ts';
 import { BODY_LIMIT, Exchange } from './exchange.ts';
 import type { Issuer } from './issuer.ts';
 import type { STS } from './sts.ts';
+import { TRACES_PATH, type TraceReceiver } from './traces/trace-receiver.ts';
 
 /** The services behind the one port. */
 export interface Services {
@@ -22,6 +23,8 @@ export interface Services {
   control: ControlAPI;
   audit: AuditLog;
   counters: Counters;
+  /** Takes traces, beside all that AWS has; no call that is logged. */
+  traces: TraceReceiver | undefined;
 }
 
 /** Where the control API lives; everything else is AWS's or the issuer's. */
@@ -30,7 +33,11 @@ export const CONTROL_PREFIX = '_simulator';
 /** Tells the services apart by path and method, and logs every call to one of them. */
 export function createRouter(services: Services) {
   return (request: IncomingMessage, response: ServerResponse): void => {
-    const { clock, serviceNow } = services;
+    const { clock, serviceNow, traces } = services;
+    if (traces !== undefined && request.url === TRACES_PATH) {
+      traces.handle(request, response);
+      return;
+    }
     const exchange = new Exchange(request, response, clock.now(), serviceNow);
     serve(exchange, services).catch((error: unknown) => {
       exchange.audit.errorCode = 'SimulatorDefect';

@@ -20,6 +20,7 @@ import { createRouter } from './router.ts';
 import { type Settings, type SettingsChange, settingsChange } from './settings.ts';
 import { STS } from './sts.ts';
 import { TokenVerifier } from './token-verifier.ts';
+import { TraceReceiver } from './traces/trace-receiver.ts';
 
 export type { SimulatorOptions } from './options.ts';
 
@@ -81,6 +82,7 @@ export async function startSimulator(given: SimulatorOptions = {}): Promise<Simu
   const { account, clock, clusterName, partition, region, settings } = options;
   const serviceNow = () => clock.now() + settings.clockOffset;
   const issuerPath = `/id/${randomBytes(16).toString('hex').toUpperCase()}`;
+  const traces = options.traceFile === undefined ? undefined : new TraceReceiver(options.traceFile);
   let router: ReturnType<typeof createRouter> | undefined;
   const listener = new Listener(options, (request, response) => router?.(request, response));
   await listener.open();
@@ -150,6 +152,7 @@ export async function startSimulator(given: SimulatorOptions = {}): Promise<Simu
     close: async () => {
       kubelet.close();
       await listener.close();
+      await traces?.close();
     },
   };
   router = createRouter({
@@ -185,6 +188,7 @@ export async function startSimulator(given: SimulatorOptions = {}): Promise<Simu
     control: new ControlAPI(simulator),
     audit,
     counters,
+    traces,
   });
   return simulator;
 }

@@ -13,7 +13,7 @@ import { keySources } from './identity/key-sources.ts';
 import { inClusterAccess, kubeconfigAccess } from './kubernetes/access.ts';
 import { AdminSocket, AdminSocketError } from './listener/admin-socket.ts';
 import { Listener } from './listener/listener.ts';
-import { metricSources, type Rooms } from './observation.ts';
+import { brokerStatus, explain, metricSources, type Rooms } from './observation.ts';
 import { CallPace } from './sessions/call-pace.ts';
 import { CallQueue } from './sessions/call-queue.ts';
 import { CredentialRequests } from './sessions/credential-requests.ts';
@@ -194,6 +194,8 @@ export async function startBroker(
         log.info({ namespace, serviceAccount, flushed }, 'sessions flushed by the operator');
         return flushed;
       },
+      status: () => brokerStatus(rooms),
+      explain: (token) => explain(token, rooms),
     },
     log,
   );

@@ -7,7 +7,9 @@ import type { KeyRing } from './identity/key-ring.ts';
 import type { Listener } from './listener/listener.ts';
 import type { CallPace } from './sessions/call-pace.ts';
 import type { CallQueue } from './sessions/call-queue.ts';
+import type { Explanation } from './sessions/explanation.ts';
 import type { RoleSessions } from './sessions/role-sessions.ts';
+import { type SessionStatus, sessionStatus } from './sessions/session-status.ts';
 import type { MetricSources, ScopeFigures, ServiceAccountFigures } from './telemetry/metrics.ts';
 import type { WorkerPool } from './workers/pool.ts';
 
@@ -99,4 +101,71 @@ function serviceAccounts(sessions: RoleSessions): ServiceAccountFigures[] {
     });
   }
   return [...figures.values()];
+}
+
+/** What `status` shows. */
+export interface BrokerStatus {
+  readonly version: string;
+  readonly clusterName: string;
+  /** The broker's time, by which its dates are meant. */
+  readonly now: string;
+  readonly sessions: readonly SessionStatus[];
+  readonly calls: {
+    readonly waiting: number;
+    readonly underWay: number;
+    readonly pace: 'free' | 'throttled' | 'troubled';
+    /** Calls a second; null without a bound. */
+    readonly rate: number | null;
+  };
+  readonly keys: {
+    readonly issuer: string | null;
+    readonly usable: boolean;
+    readonly proven: boolean;
+  };
+  readonly nodeCredentials: { readonly usable: boolean; readonly failure: string | null };
+  readonly addresses: { readonly expected: number; readonly bound: number };
+}
+
+/** How the broker is doing, without tokens and secrets. */
+export function brokerStatus(rooms: Rooms): BrokerStatus {
+  const { clock, config, sessions, queue, pace, keyRing, credentials, listener } = rooms;
+  const now = clock.now();
+  const { rate } = pace;
+  return {
+    version: rooms.version,
+    clusterName: config.clusterName,
+    now: new Date(now).toISOString(),
+    sessions: [...sessions.all()].map((session) => sessionStatus(session, now)),
+    calls: {
+      waiting: queue.waiting,
+      underWay: queue.underWay,
+      pace: pace.mode,
+      rate: Number.isFinite(rate) ? rate : null,
+    },
+    keys: {
+      issuer: keyRing.issuer ?? null,
+      usable: keyRing.keys !== undefined,
+      proven: keyRing.proven,
+    },
+    nodeCredentials: {
+      usable: credentials.current !== undefined,
+      failure: credentials.failure?.message ?? null,
+    },
+    addresses: { expected: listener.addressesExpected, bound: listener.addressesBound },
+  };
+}
+
+/** What the broker would do with a token, and why. */
+export async function explain(token: string, rooms: Rooms): Promise<Explanation> {
+  // Loads what decodes tokens, which the main thread has no other use for.
+  const { explainToken } = await import('./sessions/explanation.ts');
+  const { clock, config, identity, keyRing, sessions } = rooms;
+  return await explainToken(token, {
+    clock,
+    identity,
+    keyRing,
+    sessions,
+    scopeRules: config,
+    expected: { audience: config.tokenAudience, nodeName: config.nodeName },
+  });
 }

@@ -1,7 +1,6 @@
-import { Command, Option } from 'commander';
-import { DEFAULT_ADMIN_SOCKET } from '../config/config.ts';
-import { ENVIRONMENT_PREFIX } from '../config/server-options.ts';
-import { AdminClientError, askBroker } from '../listener/admin-client.ts';
+import { Command } from 'commander';
+import { askBroker } from '../listener/admin-client.ts';
+import { adminSocketOption, reportingFailure } from './admin-option.ts';
 
 interface FlushFlags {
   adminSocket: string;
@@ -15,23 +14,15 @@ export function flushCommand(): Command {
     .description('let go of sessions, so that they are fetched anew when next asked for')
     .option('--namespace <name>', 'of this namespace only')
     .option('--service-account <name>', 'of this service account of the namespace only')
-    .addOption(
-      new Option('--admin-socket <path>', "the broker's admin socket")
-        .env(`${ENVIRONMENT_PREFIX}ADMIN_SOCKET`)
-        .default(DEFAULT_ADMIN_SOCKET),
-    )
+    .addOption(adminSocketOption())
     .action(async ({ adminSocket, ...chosen }: FlushFlags, command: Command) => {
       if (chosen.serviceAccount !== undefined && chosen.namespace === undefined) {
         command.error('error: --service-account needs --namespace');
       }
-      try {
+      await reportingFailure(async () => {
         const answer = await askBroker(adminSocket, 'POST', '/flush', chosen);
         const { flushed } = answer as { flushed: number };
         process.stdout.write(`${flushed} ${flushed === 1 ? 'session' : 'sessions'} flushed\n`);
-      } catch (error) {
-        if (!(error instanceof AdminClientError)) throw error;
-        process.stderr.write(`error: ${error.message}\n`);
-        process.exitCode = 1;
-      }
+      });
     });
 }

@@ -1,7 +1,9 @@
 import { Command, CommanderError } from 'commander';
 import { demoCommand } from './demo.ts';
+import { explainCommand } from './explain.ts';
 import { flushCommand } from './flush.ts';
 import { serverCommand } from './server.ts';
+import { statusCommand } from './status.ts';
 import { tracesCommand } from './traces.ts';
 import { versionCommand } from './version.ts';
 
@@ -19,6 +21,8 @@ async function program(args: readonly string[]): Promise<Command> {
     .description('Gives the pods of a node their EKS Pod Identity credentials.')
     .showSuggestionAfterError()
     .addCommand(serverCommand())
+    .addCommand(statusCommand())
+    .addCommand(explainCommand())
     .addCommand(flushCommand())
     .addCommand(versionCommand())
     .addCommand(demoCommand())

@@ -21,6 +21,14 @@ type Who =
 /** Who presents a token, and when a worker found that out, if one had to. */
 export type Identified = Who & { readonly times?: WorkTimes | undefined };
 
+/** What would be said of a token. */
+export interface Preview {
+  readonly verdict: TimedVerdict;
+  readonly who: Identified;
+  /** It was verified before, and would not be verified again. */
+  readonly remembered: boolean;
+}
+
 /** What {@link Identity} is made from. */
 export interface IdentityOptions {
   readonly clock: Clock;
@@ -80,7 +88,7 @@ export class Identity {
 
   /** Says what would be said of a token now; remembers, counts and fetches nothing. */
   async preview(token: string): Promise<Preview> {
-    const { clock, keyRing, sessionKeyOf } = this.#options;
+    const { clock, sessionKeyOf } = this.#options;
     const verdict = await this.#verify(token);
     const known = this.#verified.peek(token, clock.now());
     const remembered = known !== undefined;

@@ -42,6 +42,13 @@ export class VerifiedTokens {
     return now < found.pod.notBefore - CLOCK_TOLERANCE ? undefined : found;
   }
 
+  /** The same, without counting as a use. */
+  peek(token: string, now: EpochMs): VerifiedToken | undefined {
+    const found = this.#tokens.peek(token);
+    if (found === undefined || now >= found.pod.expiresAt + CLOCK_TOLERANCE) return undefined;
+    return now < found.pod.notBefore - CLOCK_TOLERANCE ? undefined : found;
+  }
+
   add(verified: VerifiedToken): void {
     this.#tokens.set(verified.token, verified);
   }

@@ -15,6 +15,10 @@ export interface FlushRequest {
 export interface AdminActions {
   /** @returns How many sessions were let go of. */
   flush(chosen: FlushRequest): number;
+  /** @returns What the broker holds and how it is doing. */
+  status(): unknown;
+  /** @returns What it would do with a token, and why. */
+  explain(token: string): Promise<unknown>;
 }
 
 /** A socket that cannot be made; `message` says why. */
@@ -22,8 +26,8 @@ export class AdminSocketError extends Error {
   override readonly name = 'AdminSocketError';
 }
 
-/** More than any command of the operator's. */
-const MOST_BODY_BYTES = 4_096;
+/** More than any command of the operator's; a token may be as long as a header section. */
+const MOST_BODY_BYTES = 20_480;
 
 /**
  * HTTP on a socket of the file system, for the operator on the node. Whoever may open its
@@ -87,28 +91,56 @@ export class AdminSocket {
   }
 
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    if (request.method !== 'POST' || request.url !== '/flush') {
-      answer(response, 404, { message: 'there is POST /flush' });
-      return;
+    const actions = this.#actions;
+    switch (`${request.method} ${request.url}`) {
+      case 'GET /status':
+        answer(response, 200, actions.status());
+        return;
+      case 'POST /flush':
+        await withBody(request, response, flushRequest, (chosen) => ({
+          flushed: actions.flush(chosen),
+        }));
+        return;
+      case 'POST /explain':
+        await withBody(request, response, explainRequest, ({ token }) => actions.explain(token));
+        return;
+      default:
+        answer(response, 404, { message: 'there are GET /status, POST /flush and POST /explain' });
     }
-    if (!(Number(request.headers['content-length']) <= MOST_BODY_BYTES)) {
-      answer(response, 413, { message: 'the body is too long, or of unknown length' });
-      return;
-    }
-    const chosen = flushRequest(await text(request));
-    if (typeof chosen === 'string') answer(response, 400, { message: chosen });
-    else answer(response, 200, { flushed: this.#actions.flush(chosen) });
   }
 }
 
-/** Reads a flush request; text says what is wrong with it. */
-function flushRequest(body: string): FlushRequest | string {
+/** Answers a request that has a body; `read` gives text for one that is wrong. */
+async function withBody<T extends object>(
+  request: IncomingMessage,
+  response: ServerResponse,
+  read: (body: unknown) => T | string,
+  act: (asked: T) => unknown,
+): Promise<void> {
+  if (!(Number(request.headers['content-length']) <= MOST_BODY_BYTES)) {
+    answer(response, 413, { message: 'the body is too long, or of unknown length' });
+    return;
+  }
   let parsed: unknown;
   try {
-    parsed = JSON.parse(body);
+    parsed = JSON.parse(await text(request));
   } catch {
-    return 'the body is not JSON';
+    answer(response, 400, { message: 'the body is not JSON' });
+    return;
   }
+  const asked = read(parsed);
+  if (typeof asked === 'string') answer(response, 400, { message: asked });
+  else answer(response, 200, await act(asked));
+}
+
+/** Reads a request to explain a token; text says what is wrong with it. */
+function explainRequest(parsed: unknown): { readonly token: string } | string {
+  const { token } = (parsed ?? {}) as { token?: unknown };
+  return typeof token === 'string' && token !== '' ? { token } : 'token is missing';
+}
+
+/** Reads a flush request; text says what is wrong with it. */
+function flushRequest(parsed: unknown): FlushRequest | string {
   if (typeof parsed !== 'object' || parsed === null) return 'the body is not an object';
   for (const [name, value] of Object.entries(parsed)) {
     if (name !== 'namespace' && name !== 'serviceAccount') return `${name} is not known`;

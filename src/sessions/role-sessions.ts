@@ -89,6 +89,11 @@ export class RoleSessions {
     return this.#denials.alarmed;
   }
 
+  /** The session of a key, as it is; looking at it does not count as asking for it. */
+  find(key: string): Session | undefined {
+    return this.#sessions.get(key);
+  }
+
   /** All sessions, in no particular order. */
   all(): IterableIterator<Session> {
     return this.#sessions.values();

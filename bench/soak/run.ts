@@ -17,7 +17,7 @@ const RUFFIANS = ['127.67.0.1', '127.67.0.2'];
 /** How long pods go on asking once everything has been well for long enough. */
 const AFTERWARDS: DurationMs = 3_000;
 /** The longest that the end of a brief run waits for everything to be well. */
-const BRIEF_END: DurationMs = 3_000;
+const BRIEF_END: DurationMs = 1_500;
 /** How long calls that are under way are given to end. */
 const LAST_CALLS: DurationMs = 500;
 

@@ -1,7 +1,5 @@
 import { Progress } from '../report/progress.ts';
 import { readOptions, USAGE } from './options.ts';
-import { soakTable } from './report.ts';
-import { runSoak } from './run.ts';
 
 /** Exit status for a command line that cannot be carried out. */
 const USAGE_ERROR = 2;
@@ -31,6 +29,8 @@ for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.e
 const progress = new Progress(process.stderr);
 progress.begin('soak', 'a node for some minutes, with neighbours that misbehave');
 let seconds = 0;
+// Loaded here, so that a wrong command line costs no time.
+const [{ runSoak }, { soakTable }] = await Promise.all([import('./run.ts'), import('./report.ts')]);
 try {
   const result = await runSoak(options, {
     progress: (text) => {

@@ -1,5 +1,7 @@
 import { once } from 'node:events';
-import { Command } from 'commander';
+import { writeFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { reader } from '../config/flag-reader.ts';
 import { wholeNumber } from '../config/values.ts';
 import type { Demo } from '../simulator/demo/demo.ts';
@@ -15,7 +17,10 @@ interface Flags {
   serviceAccounts?: number;
   netns?: boolean;
   keep?: boolean;
+  trace?: string;
 }
+
+const DEFAULT_PAGE = 'trace.html';
 
 /** Exit status by the signal that ended the demo early, as shells have it. */
 const INTERRUPTED = { SIGHUP: 129, SIGINT: 130, SIGPIPE: 141, SIGTERM: 143 } as const;
@@ -32,8 +37,18 @@ export function demoCommand(): Command {
     )
     .option('--netns', 'node and pods as network namespaces, on the real addresses (root)')
     .option('--keep', 'leave all running, and print what makes a shell one of the pods')
+    .addOption(
+      new Option(
+        '--trace [file]',
+        "make a page of the broker's traces, and beside it a file of them, .jsonl",
+      )
+        .preset(DEFAULT_PAGE)
+        .argParser(pageName),
+    )
     .action(async (flags: Flags, command: Command) => {
       const { pods, netns = false, keep = false } = flags;
+      const page = flags.trace === undefined ? undefined : resolve(flags.trace);
+      const traceFile = page?.replace(/\.html$/, '.jsonl');
       const serviceAccounts = flags.serviceAccounts ?? Math.min(DEFAULT_SERVICE_ACCOUNTS, pods);
       if (serviceAccounts > pods) {
         command.error(
@@ -44,8 +59,10 @@ export function demoCommand(): Command {
       try {
         if (netns) await requireNamespaces();
         const { playDemo } = await import('../simulator/demo/demo.ts');
-        const demo = await playDemo({ pods, serviceAccounts, netns, signal, say });
+        if (traceFile !== undefined) await requireWritable(traceFile, page as string);
+        const demo = await playDemo({ pods, serviceAccounts, netns, traceFile, signal, say });
         await show(demo, keep, signal).finally(() => demo.close());
+        if (traceFile !== undefined) await makePage(traceFile, page as string);
       } catch (error) {
         if (signal.aborted)
           process.exitCode = INTERRUPTED[signal.reason as keyof typeof INTERRUPTED];
@@ -63,6 +80,28 @@ async function show(demo: Demo, keep: boolean, signal: AbortSignal): Promise<voi
   if (!keep) return;
   say(`\n${demo.visit}\nAll goes on running until Ctrl-C.`);
   if (!signal.aborted) await Promise.race([once(signal, 'abort'), demo.lost]);
+}
+
+/** Says at once what would be in the way at the end. */
+async function requireWritable(...files: readonly string[]): Promise<void> {
+  for (const file of files) {
+    await writeFile(file, '').catch((error: Error) => {
+      throw new Error(`--trace: ${error.message}`);
+    });
+  }
+}
+
+/** The broker has ended, and with it come the last of its traces. */
+async function makePage(traceFile: string, page: string): Promise<void> {
+  const { writeTracePage } = await import('../traces/page.ts');
+  const { traces, spans } = await writeTracePage(traceFile, page, { title: 'Traces of the demo' });
+  say(`\n${traces} traces of ${spans} spans: ${page}\nThe same as text: traces ${traceFile}`);
+}
+
+/** The page's name, which that of the traces is made from. */
+function pageName(name: string): string {
+  if (name.endsWith('.html')) return name;
+  throw new InvalidArgumentError('It must end in .html.');
 }
 
 async function requireNamespaces(): Promise<void> {

@@ -2,9 +2,10 @@ import type { DurationMs, EpochMs } from '../clock.ts';
 import { DURATION_MS } from '../telemetry/span-names.ts';
 import type { AttributeValue, SpanEvent } from './span.ts';
 
-/** `0.42 ms`, `12.3 ms`, `1.24 s`. */
+/** `0 ms`, `0.42 ms`, `12.3 ms`, `1.24 s`. */
 export function formatDuration(duration: DurationMs): string {
   if (duration >= 1_000) return `${(duration / 1_000).toFixed(duration >= 10_000 ? 1 : 2)} s`;
+  if (duration === 0) return '0 ms';
   const digits = duration >= 100 ? 0 : duration >= 10 ? 1 : 2;
   return `${duration.toFixed(digits)} ms`;
 }

@@ -2,7 +2,7 @@ import { TRACE_KINDS, type Trace } from './trace.ts';
 
 /** The traces with the most to see. */
 export interface Selection {
-  /** One of each kind that there is, of a usual duration. */
+  /** One of each kind that there is, of a usual duration; without errors, where one is. */
   readonly typical: readonly Trace[];
   /** The slowest first. */
   readonly slowest: readonly Trace[];
@@ -19,7 +19,9 @@ export function selectTraces(traces: readonly Trace[], slowest: number): Selecti
   const byDuration = traces.toSorted((left, right) => right.duration - left.duration);
   const byKind = Map.groupBy(byDuration, ({ kind }) => kind);
   const typical = TRACE_KINDS.flatMap((kind) => {
-    const group = byKind.get(kind) ?? [];
+    const all = byKind.get(kind) ?? [];
+    const sound = all.filter(({ rows }) => rows.every(({ span }) => span.error === undefined));
+    const group = sound.length > 0 ? sound : all;
     return group.slice(Math.floor(group.length / 2)).slice(0, 1);
   });
   const slow = byDuration.slice(0, slowest);

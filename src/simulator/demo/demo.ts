@@ -2,7 +2,10 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { connectSimulator, type RemoteSimulator } from '../control-client.ts';
+import { freePort } from '../free-port.ts';
+import { traceEnvironment } from '../traces/collect-traces.ts';
 import { brokerRequests } from './broker-requests.ts';
+import { ENCORE_RENEWAL, playEncore } from './encore.ts';
 import { type Program, startProgram } from './program.ts';
 import { pasteable, type ServiceAccountReport } from './report.ts';
 import { type PodResult, runPod } from './run-pod.ts';
@@ -18,6 +21,8 @@ export interface DemoOptions {
   readonly pods: number;
   /** At most as many as pods. */
   readonly serviceAccounts: number;
+  /** Where to collect the broker's traces; undefined: there are none. */
+  readonly traceFile: string | undefined;
   /** On network namespaces; else on loopback. */
   readonly netns: boolean;
   /** Shows a line of progress. */
@@ -35,6 +40,15 @@ export interface Demo {
   readonly lost: Promise<never>;
   /** Stops everything and leaves nothing behind. */
   close(): Promise<void>;
+}
+
+/** Where a broker of the demo runs. */
+interface BrokerPlace {
+  /** Of its files. */
+  readonly name: string;
+  /** That say where it listens, and more. */
+  readonly flags: readonly string[];
+  readonly probePort: number;
 }
 
 /** A pod to be, and its environment as the webhook makes it. */
@@ -60,12 +74,14 @@ export async function playDemo(options: DemoOptions): Promise<Demo> {
     const eks = await startSimulated(stage, folder, options);
     opened.defer(() => eks.program.stop());
     const broker = await startBroker(stage, folder, eks.simulator, options);
+    options.say(`broker         ${stage.brokerAddresses}`);
     opened.defer(() => broker.stop());
     const lost = Promise.race([eks.program.lost, broker.lost]);
     lost.catch(() => undefined);
 
     const cast = new Cast(stage, eks.simulator, options);
     const reports = await Promise.race([lost, cast.play()]);
+    if (options.traceFile !== undefined) await encore(stage, folder, eks.simulator, options);
     return {
       reports,
       lost,
@@ -78,7 +94,11 @@ export async function playDemo(options: DemoOptions): Promise<Demo> {
   }
 }
 
-async function startSimulated(stage: Stage, folder: string, { say, signal }: DemoOptions) {
+async function startSimulated(
+  stage: Stage,
+  folder: string,
+  { say, signal, traceFile }: DemoOptions,
+) {
   const { host, port } = stage.simulator;
   const url = await stage.reach(port);
   const program = await startProgram({
@@ -89,6 +109,7 @@ async function startSimulated(stage: Stage, folder: string, { say, signal }: Dem
       `--cluster-name=${CLUSTER}`,
       `--latency=${EKS_AUTH_LATENCY}`,
       `--token-directory=${join(folder, 'pods')}`,
+      ...(traceFile === undefined ? [] : [`--trace-file=${traceFile}`]),
     ],
     environment: {},
     exec: stage.exec,
@@ -105,33 +126,62 @@ async function startBroker(
   stage: Stage,
   folder: string,
   simulator: RemoteSimulator,
-  { say, signal }: DemoOptions,
+  { signal, traceFile }: DemoOptions,
+  place: BrokerPlace = { name: 'broker', flags: stage.brokerFlags, probePort: stage.probePort },
 ): Promise<Program> {
   const { accessKeyId, secretAccessKey, sessionToken } = simulator.nodeCredentials;
-  const program = await startProgram({
+  const { name, flags, probePort } = place;
+  return startProgram({
     args: [
       'server',
       `--cluster-name=${CLUSTER}`,
       `--endpoint=${simulator.url}`,
       `--token-issuer=${simulator.issuer}`,
       // From its folder: the whole path may be longer than a socket's can be (unix(7)).
-      '--admin-socket=admin.sock',
-      ...stage.brokerFlags,
+      `--admin-socket=${name}.sock`,
+      ...flags,
     ],
     environment: {
       AWS_ACCESS_KEY_ID: accessKeyId,
       AWS_SECRET_ACCESS_KEY: secretAccessKey,
       ...(sessionToken !== undefined && { AWS_SESSION_TOKEN: sessionToken }),
       AWS_REGION: simulator.region,
+      ...(traceFile !== undefined && traceEnvironment(simulator.url)),
     },
     exec: stage.exec,
     folder,
-    logFile: join(folder, 'broker.log'),
-    readyUrl: `${await stage.reach(stage.probePort)}/readyz`,
+    logFile: join(folder, `${name}.log`),
+    readyUrl: `${await stage.reach(probePort)}/readyz`,
     signal,
   });
-  say(`broker         ${stage.brokerAddresses}`);
-  return program;
+}
+
+/** What has no place in the table goes to a broker of its own. */
+async function encore(
+  stage: Stage,
+  folder: string,
+  simulator: RemoteSimulator,
+  options: DemoOptions,
+): Promise<void> {
+  options.say('traces         throttling, refusals, an outage, a renewal');
+  const [port, probePort, metricsPort] = [await freePort(), await freePort(), await freePort()];
+  const flags = [
+    '--bind-hosts=127.0.0.1',
+    `--port=${port}`,
+    `--probe-port=${probePort}`,
+    '--metrics-address=127.0.0.1',
+    `--metrics-port=${metricsPort}`,
+    `--max-credential-retention-before-renewal=${ENCORE_RENEWAL}`,
+  ];
+  const place = { name: 'encore', flags, probePort };
+  const broker = await startBroker(stage, folder, simulator, options, place);
+  try {
+    const credentialsUrl = `${await stage.reach(port)}/v1/credentials`;
+    const { signal } = options;
+    await playEncore({ simulator, namespace: NAMESPACE, credentialsUrl, signal });
+  } finally {
+    await broker.stop();
+  }
 }
 
 /** The service accounts and their pods. */

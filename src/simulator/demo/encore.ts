@@ -1,0 +1,103 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import type { DurationMs } from '../../clock.ts';
+import type { RemoteSimulator } from '../control-client.ts';
+
+/** After how long the broker of the encore renews, as a flag's value. */
+export const ENCORE_RENEWAL = '2s';
+const WITHIN: DurationMs = 10_000;
+
+/** Where the encore is played. */
+export interface EncoreOptions {
+  readonly simulator: RemoteSimulator;
+  readonly namespace: string;
+  /** Of a broker that renews after {@link ENCORE_RENEWAL}, as this process reaches it. */
+  readonly credentialsUrl: string;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Plays what a quiet run has none of, for the traces: calls that are throttled and fail before
+ * they succeed, a renewal, a stale session, tokens that are refused, an EKS Auth that is away.
+ */
+export async function playEncore(options: EncoreOptions): Promise<void> {
+  // Alone: what fails slows all calls down.
+  await troubledFetch(options);
+  await Promise.all([refusals(options), outage(options), staleness(options)]);
+  await options.simulator.faults.clear();
+}
+
+/** Two requests at once; the one call that both wait for is throttled, then fails, then succeeds. */
+async function troubledFetch(options: EncoreOptions): Promise<void> {
+  const { simulator, namespace } = options;
+  const serviceAccount = await associate(options, 'troubled');
+  await simulator.faults.add({ kind: 'throttle', calls: 1, serviceAccount });
+  await simulator.faults.add({ kind: 'internal-error', calls: 1, serviceAccount });
+  const pods = await Promise.all(
+    [1, 2].map(() => simulator.kubelet.createPod({ namespace, serviceAccount })),
+  );
+  await Promise.all(pods.map(({ token }) => ask(options, token)));
+}
+
+/** A token that somebody changed, and a service account that has no role. */
+async function refusals(options: EncoreOptions): Promise<void> {
+  const { simulator, namespace } = options;
+  const { token } = await simulator.kubelet.createPod({ namespace, serviceAccount: 'roleless' });
+  await ask(options, token);
+  const signature = token.lastIndexOf('.') + 1;
+  await ask(options, `${token.slice(0, signature)}${'A'.repeat(token.length - signature)}`);
+}
+
+/** EKS Auth fails for as long as the request may wait. */
+async function outage(options: EncoreOptions): Promise<void> {
+  const { simulator, namespace } = options;
+  const serviceAccount = await associate(options, 'unlucky');
+  await simulator.faults.add({ kind: 'unavailable', serviceAccount });
+  const { token } = await simulator.kubelet.createPod({ namespace, serviceAccount });
+  await ask(options, token);
+}
+
+/** A session that is renewed, and then is not. */
+async function staleness(options: EncoreOptions): Promise<void> {
+  const { simulator, namespace } = options;
+  const serviceAccount = await associate(options, 'renewed');
+  const { token } = await simulator.kubelet.createPod({ namespace, serviceAccount });
+  await ask(options, token);
+  await ask(options, token);
+  await calls(options, serviceAccount, 2);
+  await simulator.faults.add({ kind: 'unavailable', serviceAccount });
+  await ask(options, token);
+  await calls(options, serviceAccount, 3);
+  await pause(200);
+  await ask(options, token);
+}
+
+async function associate(
+  { simulator, namespace }: EncoreOptions,
+  serviceAccount: string,
+): Promise<string> {
+  const roleArn = `arn:aws:iam::${simulator.account}:role/${serviceAccount}-role`;
+  await simulator.associations.create({ namespace, serviceAccount, roleArn });
+  return serviceAccount;
+}
+
+async function ask({ credentialsUrl, signal }: EncoreOptions, token: string): Promise<void> {
+  const response = await fetch(credentialsUrl, { headers: { Authorization: token }, signal });
+  await response.arrayBuffer();
+}
+
+/** Waits for so many calls to EKS Auth for a service account. */
+async function calls(
+  { simulator, signal }: EncoreOptions,
+  serviceAccount: string,
+  count: number,
+): Promise<void> {
+  const deadline = performance.now() + WITHIN;
+  while (performance.now() < deadline) {
+    const events = await simulator.audit.events({
+      operation: 'AssumeRoleForPodIdentity',
+      serviceAccount,
+    });
+    if (events.length >= count) return;
+    await pause(50, undefined, { signal });
+  }
+}

@@ -141,7 +141,9 @@ function explainRequest(parsed: unknown): { readonly token: string } | string {
 
 /** Reads a flush request; text says what is wrong with it. */
 function flushRequest(parsed: unknown): FlushRequest | string {
-  if (typeof parsed !== 'object' || parsed === null) return 'the body is not an object';
+  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) {
+    return 'the body is not an object';
+  }
   for (const [name, value] of Object.entries(parsed)) {
     if (name !== 'namespace' && name !== 'serviceAccount') return `${name} is not known`;
     if (typeof value !== 'string' || value === '') return `${name} is not a name`;

@@ -1,0 +1,123 @@
+import { Socket } from 'node:net';
+import t from 'tap';
+import { Sources } from '../../src/listener/sources.ts';
+import { ManualClock } from '../support/manual-clock.ts';
+
+/** A connection from an address, as the server sees it. */
+function from(address: string): Socket {
+  const socket = new Socket();
+  Object.defineProperty(socket, 'remoteAddress', { value: address });
+  return socket;
+}
+
+const POD = '10.0.0.7';
+
+function setUp(rate: number) {
+  const clock = new ManualClock();
+  const sources = new Sources(clock, rate);
+  const admit = (address: string, count: number) => {
+    let admitted = 0;
+    for (let done = 0; done < count; done++) {
+      if (sources.of(from(address)).admit(clock.elapsed())) admitted += 1;
+    }
+    return admitted;
+  };
+  return { clock, sources, admit };
+}
+
+t.test('an address may make so many requests a second, five seconds of them at once', async (t) => {
+  const { clock, admit } = setUp(200);
+  t.equal(admit(POD, 5_000), 1_000);
+  t.equal(admit(POD, 1), 0);
+  await clock.advance(1_000);
+  t.equal(admit(POD, 5_000), 200);
+  await clock.advance(5);
+  t.equal(admit(POD, 10), 1);
+  await clock.advance(3_600_000);
+  t.equal(admit(POD, 5_000), 1_000, 'what is not used does not add up without end');
+});
+
+t.test('each address has its own', async (t) => {
+  const { admit } = setUp(10);
+  t.equal(admit(POD, 100), 50);
+  t.equal(admit('10.0.0.8', 100), 50);
+  t.equal(admit('fd00::7', 100), 50);
+});
+
+t.test(
+  "the node's own addresses, which host-network pods share, have ten times that",
+  async (t) => {
+    const { admit } = setUp(10);
+    for (const address of ['127.0.0.1', '127.9.9.9', '::1', '::ffff:127.0.0.1']) {
+      t.equal(admit(address, 1_000), 500, address);
+    }
+  },
+);
+
+t.test('0: no bound', async (t) => {
+  const { admit, sources } = setUp(0);
+  t.equal(admit(POD, 10_000), 10_000);
+  sources.of(from(POD)).charge();
+  t.equal(admit(POD, 1), 1);
+});
+
+t.test('a request that is refused costs ten', async (t) => {
+  const { clock, sources } = setUp(10);
+  const source = sources.of(from(POD));
+  let answered = 0;
+  while (source.admit(clock.elapsed())) {
+    source.charge();
+    answered += 1;
+  }
+  t.equal(answered, 5, 'of fifty');
+  await clock.advance(1_000);
+  t.equal(source.admit(clock.elapsed()), true);
+  for (let more = 0; more < 1_000; more++) source.charge();
+  await clock.advance(5_000);
+  t.equal(source.admit(clock.elapsed()), false, 'it may be owed');
+  await clock.advance(200);
+  t.equal(source.admit(clock.elapsed()), true, 'but no more than another five seconds');
+});
+
+t.test('connections are bounded by address before they are in all', async (t) => {
+  const { sources } = setUp(200);
+  const connect = (address: string, count: number) =>
+    Array.from({ length: count }, () => from(address)).filter((one) => sources.connected(one));
+  const open = connect(POD, 300);
+  t.equal(open.length, 256);
+  t.equal(sources.connections, 256);
+  t.equal(connect('10.0.0.8', 1).length, 1, 'another address may go on');
+  open[0]?.emit('close');
+  t.equal(sources.connections, 256);
+  t.equal(connect(POD, 2).length, 1, 'one that ended makes room for one');
+  t.equal(connect('127.0.0.1', 3_000).length, 2_560, "the node's own have more");
+  for (let other = 0; sources.connections < 10_000; other++) {
+    if (connect(`10.1.${other >> 8}.${other & 255}`, 256).length === 0) break;
+  }
+  t.equal(sources.connections, 10_000);
+  t.equal(connect('10.2.0.1', 1).length, 0, 'all together');
+});
+
+t.test('an address that nothing is held against is forgotten', async (t) => {
+  const { clock, sources } = setUp(10);
+  const idle = sources.of(from(POD));
+  sources.sweep();
+  t.not(sources.of(from(POD)), idle);
+
+  const owing = sources.of(from(POD));
+  owing.admit(clock.elapsed());
+  sources.sweep();
+  t.equal(sources.of(from(POD)), owing, 'not while it has used some of its budget');
+  await clock.advance(100);
+  sources.sweep();
+  t.not(sources.of(from(POD)), owing, 'until that is made up for');
+
+  const socket = from(POD);
+  sources.connected(socket);
+  const connected = sources.of(socket);
+  sources.sweep();
+  t.equal(sources.of(from(POD)), connected, 'nor while it is connected');
+  socket.emit('close');
+  sources.sweep();
+  t.not(sources.of(from(POD)), connected);
+});

@@ -146,6 +146,7 @@ export class RoleSessions {
     const { credentials, fetch, refusals } = session;
     if (credentials !== undefined && clock.now() < credentials.servableUntil) {
       this.#use(session);
+      this.renewIfDue(session, live, clock.now());
       const stale = session.lastFailure !== undefined;
       trace?.lookedUp(stale ? 'stale' : 'hit', session);
       return { kind: 'credentials', credentials, stale };

@@ -20,6 +20,8 @@ export interface DoubleFetches {
   readonly otherSession: number;
   /** After a flush, which does not wait for the calls that it supersedes. */
   readonly afterFlush: number;
+  /** One began in the millisecond in which the other ended: the audit log cannot tell. */
+  readonly unclear: number;
   /** Without a reason. */
   readonly real: number;
   /** A line about each of the first real ones. */
@@ -87,13 +89,14 @@ export class Calls {
 
   /** The calls that met; each that began while others were under way counts once. */
   doubleFetches(flushes: readonly Flush[]): DoubleFetches {
-    const found = { otherSession: 0, afterFlush: 0, real: 0, details: [] as string[] };
+    const found = { otherSession: 0, afterFlush: 0, unclear: 0, real: 0, details: [] as string[] };
     for (const calls of this.#byAccount.values()) {
       const ordered = calls.toSorted((left, right) => left.from - right.from);
       let underWay: Call[] = [];
       for (const call of ordered) {
-        underWay = underWay.filter(({ to }) => to > call.from);
-        const same = underWay.filter(({ session }) => session === call.session);
+        underWay = underWay.filter(({ to }) => to >= call.from);
+        const meeting = underWay.filter(({ to }) => to > call.from);
+        const same = meeting.filter(({ session }) => session === call.session);
         const unexplained = same.find((other) => !flushedBetween(other, call, flushes));
         if (unexplained !== undefined) {
           found.real += 1;
@@ -101,7 +104,8 @@ export class Calls {
             found.details.push(describe(unexplained, call, flushes));
           }
         } else if (same.length > 0) found.afterFlush += 1;
-        else if (underWay.length > 0) found.otherSession += 1;
+        else if (meeting.length > 0) found.otherSession += 1;
+        else if (underWay.length > 0) found.unclear += 1;
         underWay.push(call);
       }
     }

@@ -46,15 +46,18 @@ export class Keys {
   readonly #options: KeysOptions;
   readonly #lives = new Map<string, KeyLife>();
   rotations = 0;
+  /** The id of the key that signs from the beginning. */
+  first = '';
 
   constructor(options: KeysOptions) {
     this.#options = options;
   }
 
-  /** Notes the key that signs from the beginning. */
+  /** Notes which key signs from the beginning. */
   async begin(): Promise<void> {
     const { simulator, gate } = this.#options;
     const { current } = await gate.pass(() => simulator.issuerKeys.jwks());
+    this.first = current;
     this.#published(current, Date.now());
   }
 

@@ -18,7 +18,7 @@ export interface MemoryReport {
   readonly warm: number;
   readonly end: number;
   readonly most: number;
-  /** The floor rose beyond noise. */
+  /** Both floor and peak rose beyond noise: V8 may keep what it once had, but then needs no more. */
   readonly grew: boolean;
 }
 
@@ -48,15 +48,17 @@ export class Memory {
   /** What there was. */
   report(): MemoryReport {
     const samples = this.#samples;
-    const least = ([from, to]: Part) =>
-      Math.min(...samples.slice(Math.floor(from * samples.length), to * samples.length));
-    const [warm, end] = [least(WARM), least(END)];
+    const during = ([from, to]: Part) =>
+      samples.slice(Math.floor(from * samples.length), Math.ceil(to * samples.length));
+    const [warm, end] = [during(WARM), during(END)];
+    const floor = Math.min(...warm);
+    const noise = Math.max(NOISE.kib, floor * NOISE.part);
     return {
       start: samples[0] as number,
-      warm,
-      end,
+      warm: floor,
+      end: Math.min(...end),
       most: Math.max(...samples),
-      grew: end - warm > Math.max(NOISE.kib, warm * NOISE.part),
+      grew: Math.min(...end) - floor > noise && Math.max(...end) - Math.max(...warm) > noise,
     };
   }
 }

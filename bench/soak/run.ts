@@ -37,6 +37,11 @@ export async function runSoak(options: SoakOptions, view: SoakView): Promise<Soa
   const ownDelay = monitorEventLoopDelay();
   ownDelay.enable();
 
+  // Before it has keys, tokens would have sessions of their own.
+  while (!stage.keys.isGood(stage.keys.first, Date.now())) {
+    await sleep(50, everything.signal);
+    await stage.feed.read();
+  }
   await populate(stage.world, stage.churnChance);
   await stage.delayAssociations();
   const watching = [
@@ -76,10 +81,12 @@ export async function runSoak(options: SoakOptions, view: SoakView): Promise<Soa
   const { calls, operator, memory } = stage;
   const doubleFetches = calls.doubleFetches(operator.flushes);
   const counted = (await stage.simulator.counts()).doubleFetches.serviceAccount;
-  const { afterFlush, otherSession, real } = doubleFetches;
-  const unaccounted = Math.max(0, counted - afterFlush - otherSession - real);
+  const { afterFlush, otherSession, unclear, real } = doubleFetches;
+  const unaccounted = Math.max(0, counted - afterFlush - otherSession - unclear - real);
   for (const detail of doubleFetches.details) findings.add('double fetch', { detail });
   if (unaccounted > 0) findings.add('double fetches that cannot be accounted for', { counted });
+  const unverified = sumOf(metrics, 'pod_identity_broker_unverified_calls_total');
+  if (unverified > 0) findings.add('calls for tokens that could not be verified', { unverified });
   if (calls.forged > 0) findings.add('calls for made-up tokens', { calls: calls.forged });
   const memoryReport = memory.report();
   if (!stage.timing.brief && memoryReport.grew) findings.add('memory grew', { ...memoryReport });
@@ -106,7 +113,7 @@ export async function runSoak(options: SoakOptions, view: SoakView): Promise<Soa
     hits: stage.judge.hits,
     ownDelay,
     loopDelay: loopDelayOf(metrics),
-    unverified: sumOf(metrics, 'pod_identity_broker_unverified_calls_total'),
+    unverified,
     exitCode,
     findings: findings.lines(),
     log: findings.count > 0 ? await keepLog(broker.process.output()) : undefined,

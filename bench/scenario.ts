@@ -1,13 +1,20 @@
-import type { SessionScope } from '../src/config/config.ts';
 import type { BenchConfig } from './config/config.ts';
 import type { Cores } from './harness/cores.ts';
+import type { Address } from './load/one-try.ts';
 import type { Chart } from './report/chart.ts';
 import type { Table } from './report/table.ts';
+
+/** Another agent, which runs already, and the simulated EKS that it uses. */
+export interface Peer {
+  readonly address: Address;
+  readonly simulator: string;
+}
 
 /** What every scenario is given. */
 export interface Bench {
   readonly config: BenchConfig;
   readonly cores: Cores | undefined;
+  readonly peer: Peer | undefined;
   /** Says what is being done, in a few words. */
   progress(text: string): void;
 }
@@ -30,13 +37,3 @@ export interface Scenario {
   /** @throws BrokenRunError when the target answered wrongly, or failed where it should not. */
   run(bench: Bench): Promise<ScenarioReport>;
 }
-
-/** The scopes, as the results call them. */
-export const SCOPES = ['service-account', 'pod', 'token'] as const satisfies SessionScope[];
-
-/** How a scope is labelled: `token` is the baseline, and says what it is not. */
-export const SCOPE_LABEL: Readonly<Record<SessionScope, string>> = {
-  'service-account': 'service-account scope',
-  pod: 'pod scope',
-  token: "token scope (the existing agent's key up to 0.1.x)",
-};

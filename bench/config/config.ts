@@ -5,34 +5,91 @@ const whole = (min: number, max: number) => number({ min, max, integer: true });
 /** Seconds in a configuration: long enough to measure, short enough to end. */
 const seconds = number({ min: 1, max: 3_600 });
 const pods = whole(1, 10_000);
-const latency = number({ min: 0, max: 60_000 });
+const serviceAccounts = whole(1, 1_000);
+const perSecond = number({ min: 0.1, max: 10_000 });
+/** Milliseconds: always the same, or log-normally distributed. */
+const fixedLatency = number({ min: 0, max: 60_000 });
+const spreadLatency = object({
+  median: number({ min: 1, max: 60_000 }),
+  sigma: number({ min: 0, max: 3 }),
+});
+const quota = object({ rate: number({ min: 0.1, max: 1e6 }), burst: whole(1, 1_000_000) });
 
 const shape = {
   seed: whole(0, 2 ** 32 - 1),
   'hit-path': object({
     tokens: whole(1, 10_000),
-    serviceAccounts: whole(1, 1_000),
+    serviceAccounts,
     connections: whole(1, 1_000),
     rounds: whole(1, 100),
     turnSeconds: seconds,
     warmUpSeconds: seconds,
   }),
   density: object({
-    latency,
-    combinations: listOf(
-      object({ pods, processes: whole(1, 16), serviceAccounts: whole(1, 1_000) }),
-    ),
+    latency: fixedLatency,
+    combinations: listOf(object({ pods, processes: whole(1, 16), serviceAccounts })),
   }),
   burst: object({
-    latency,
+    latency: fixedLatency,
     pods,
-    serviceAccounts: whole(1, 1_000),
+    serviceAccounts,
     hitsPerSecond: whole(1, 100_000),
     connections: whole(1, 1_000),
     newTokens: whole(1, 100_000),
     seconds,
   }),
   startup: object({ runs: whole(1, 100) }),
+  storm: object({
+    pods,
+    serviceAccounts,
+    perSecond,
+    patienceMs: whole(1, 60_000),
+    latency: spreadLatency,
+    quota,
+  }),
+  rotation: object({
+    pods,
+    processes: whole(1, 16),
+    serviceAccounts,
+    seconds,
+    latency: spreadLatency,
+    quota,
+  }),
+  churn: object({
+    podsPerSecond: whole(1, 1_000),
+    seconds,
+    lifeSeconds: seconds,
+    afterSeconds: seconds,
+    renewAfterSeconds: seconds,
+    serviceAccounts,
+    latency: spreadLatency,
+    quota,
+  }),
+  outage: object({
+    pods,
+    serviceAccounts,
+    perSecond,
+    beforeSeconds: seconds,
+    awaySeconds: seconds,
+    afterSeconds: seconds,
+    latency: spreadLatency,
+  }),
+  slow: object({
+    latency: fixedLatency,
+    clients: whole(1, 1_000),
+    serviceAccounts,
+    overSeconds: number({ min: 0, max: 600 }),
+  }),
+  fleet: object({
+    nodes: listOf(whole(1, 10_000)),
+    node: object({ pods, processes: whole(1, 16), serviceAccounts }),
+    rolloutSeconds: seconds,
+    quota,
+    latency: spreadLatency,
+    throttleMs: number({ min: 1, max: 60_000 }),
+    settleHours: whole(1, 240),
+    countHours: whole(1, 240),
+  }),
 } satisfies Record<string, Reader<unknown>>;
 
 /** What to measure, and how; every field is described in `bench/README.md`. */

@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import type { RemoteSimulator } from '../../src/simulator/control-client.ts';
+import type { Address } from '../load/one-try.ts';
 import { ask } from './ask.ts';
 import { type Child, freePort, ready, startChild } from './child.ts';
 
@@ -9,7 +10,7 @@ const PROGRAM = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 /** A broker in a process of its own. */
 export interface Broker extends AsyncDisposable {
   readonly pid: number;
-  readonly port: number;
+  readonly address: Address;
   readonly process: Child;
   /** From exec until `/readyz` answered 200, in milliseconds. */
   readonly readyAfter: number;
@@ -77,7 +78,7 @@ export async function startBroker(
   const readyAfter = performance.now() - child.startedAt;
   return {
     pid: child.pid,
-    port,
+    address: { host: '127.0.0.1', port },
     process: child,
     readyAfter,
     metrics: async () => readMetrics((await ask(metricsPort, { path: '/metrics' })).body),

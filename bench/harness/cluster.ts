@@ -1,15 +1,16 @@
 import { fileURLToPath } from 'node:url';
 import { connectSimulator, type RemoteSimulator } from '../../src/simulator/control-client.ts';
+import type { Settings } from '../../src/simulator/settings.ts';
 import type { SimulatorOptions } from '../../src/simulator/simulator.ts';
-import { type Child, ready, startChild } from './child.ts';
+import type { Bench } from '../scenario.ts';
+import { ready, startChild } from './child.ts';
 
-/** A simulated EKS in a process of its own. */
+/** A simulated EKS. */
 export interface Cluster extends AsyncDisposable {
   readonly simulator: RemoteSimulator;
-  readonly process: Child;
 }
 
-/** Starts a simulated EKS, on the core of the load. */
+/** Starts a simulated EKS in a process of its own, on the core of the load. */
 export async function startCluster(options: SimulatorOptions): Promise<Cluster> {
   const program = fileURLToPath(new URL('../servers/simulator.ts', import.meta.url));
   const child = startChild([process.execPath, program, JSON.stringify(options)]);
@@ -20,7 +21,22 @@ export async function startCluster(options: SimulatorOptions): Promise<Cluster> 
   });
   return {
     simulator: await connectSimulator(url as string),
-    process: child,
     [Symbol.asyncDispose]: () => child[Symbol.asyncDispose](),
   };
+}
+
+/**
+ * A simulated EKS for one part of a run. With a peer it is the one that the peer uses, which
+ * goes on running afterwards.
+ *
+ * @param settings - Of EKS Auth; what is left out is as the simulator has it by default.
+ */
+export async function clusterFor(
+  { config, peer }: Pick<Bench, 'config' | 'peer'>,
+  settings: Partial<Settings> = {},
+): Promise<Cluster> {
+  if (peer === undefined) return await startCluster({ seed: config.seed, ...settings });
+  const simulator = await connectSimulator(peer.simulator);
+  await simulator.eksAuth.set({ latency: 0, quota: null, ...settings });
+  return { simulator, [Symbol.asyncDispose]: async () => undefined };
 }

@@ -12,25 +12,47 @@ export interface PodPlan {
   readonly serviceAccounts: number;
 }
 
-/** Creates service accounts with an association and a role each, and pods of them in turn. */
+/** Numbers the calls of {@link createPods}: each makes service accounts of its own. */
+let lots = 0;
+/** Another agent's simulator may remember an earlier run's. */
+const run = Date.now().toString(36);
+
+/**
+ * Creates service accounts with an association and a role each, and pods of them in turn.
+ * Nobody has ever asked for these service accounts' credentials before.
+ */
 export async function createPods(simulator: RemoteSimulator, plan: PodPlan): Promise<RemotePod[]> {
-  const known = new Set(
-    (await simulator.associations.list({ namespace: NAMESPACE })).map(
-      ({ serviceAccount }) => serviceAccount,
-    ),
-  );
-  const names = Array.from({ length: plan.serviceAccounts }, (_, index) => `account-${index + 1}`);
-  for (const name of names.filter((each) => !known.has(each))) {
+  const names = await createServiceAccounts(simulator, plan.serviceAccounts);
+  return await morePods(simulator, names, plan.pods);
+}
+
+/** Creates service accounts with an association and a role each; their names. */
+export async function createServiceAccounts(
+  simulator: RemoteSimulator,
+  count: number,
+): Promise<string[]> {
+  const lot = ++lots;
+  return await inParallel(count, async (index) => {
+    const serviceAccount = `account-${run}-${lot}-${index + 1}`;
     await simulator.associations.create({
       namespace: NAMESPACE,
-      serviceAccount: name,
-      roleArn: roleArn(simulator.account, name),
+      serviceAccount,
+      roleArn: `arn:aws:iam::${simulator.account}:role/${serviceAccount}`,
     });
-  }
-  return await inParallel(plan.pods, (index) =>
+    return serviceAccount;
+  });
+}
+
+/** Creates pods of these service accounts in turn. */
+export async function morePods(
+  simulator: RemoteSimulator,
+  serviceAccounts: readonly string[],
+  count: number,
+): Promise<RemotePod[]> {
+  return await inParallel(count, (index) =>
     simulator.kubelet.createPod({
       namespace: NAMESPACE,
-      serviceAccount: names[index % names.length] as string,
+      serviceAccount: serviceAccounts[index % serviceAccounts.length] as string,
     }),
   );
 }
@@ -47,8 +69,4 @@ export async function inParallel<T>(
   };
   await Promise.all(Array.from({ length: Math.min(AT_ONCE, count) }, worker));
   return results;
-}
-
-function roleArn(account: string, serviceAccount: string): string {
-  return `arn:aws:iam::${account}:role/${serviceAccount}`;
 }

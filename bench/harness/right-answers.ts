@@ -3,7 +3,7 @@ import { BrokenRunError } from './broken-run.ts';
 
 /** A pod and the body of the answer that it got. */
 export interface PodAnswer {
-  readonly pod: Pick<RemotePod, 'serviceAccount' | 'name'>;
+  readonly pod: Pick<RemotePod, 'serviceAccount' | 'name' | 'token'>;
   readonly body: string;
 }
 

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import autocannon from 'autocannon';
 import { percentile } from '../harness/statistics.ts';
-import type { HttpLoad, HttpLoadResult } from './http-load.ts';
+import { type HttpLoad, type HttpLoadResult, PERCENTILES } from './http-load.ts';
 import { POD_HOST } from './one-try.ts';
 
 /** The version of autocannon. */
@@ -15,7 +15,7 @@ export function autocannonVersion(): string {
 export async function loadWithAutocannon(load: HttpLoad): Promise<HttpLoadResult> {
   const { tokens, connection } = load;
   const run = autocannon({
-    url: `http://127.0.0.1:${load.port}`,
+    url: `http://${load.target.host}:${load.target.port}`,
     connections: load.connections,
     duration: load.duration / 1_000,
     timeout: 10,
@@ -40,5 +40,6 @@ export async function loadWithAutocannon(load: HttpLoad): Promise<HttpLoadResult
     p50: percentile(latencies, 50),
     p99: percentile(latencies, 99),
     p999: percentile(latencies, 99.9),
+    distribution: PERCENTILES.map((part) => percentile(latencies, part)),
   };
 }

@@ -1,8 +1,9 @@
 import type { DurationMs } from '../../src/clock.ts';
+import type { Address } from './one-try.ts';
 
 /** Requests for credentials as fast as a fixed number of connections goes. */
 export interface HttpLoad {
-  readonly port: number;
+  readonly target: Address;
   /** Sent in turn. */
   readonly tokens: readonly string[];
   readonly connections: number;
@@ -23,4 +24,9 @@ export interface HttpLoadResult {
   readonly p50: number;
   readonly p99: number;
   readonly p999: number;
+  /** Latencies at {@link PERCENTILES}. */
+  readonly distribution: readonly number[];
 }
+
+/** Where latencies are read off, in per cent. */
+export const PERCENTILES = [1, 10, 25, 50, 75, 90, 95, 99, 99.5, 99.9] as const;

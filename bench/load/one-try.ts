@@ -4,6 +4,12 @@ import type { DurationMs } from '../../src/clock.ts';
 /** The Host header that pods send, whatever the address is here: other agents insist on it. */
 export const POD_HOST = '169.254.170.23';
 
+/** Where a broker or an agent listens. */
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
 /** What came of one request for credentials. */
 export interface Try {
   /** HTTP status; 0 where there was no complete answer. */
@@ -22,19 +28,24 @@ export interface TryOptions {
   /** Milliseconds from the start of connecting; after them the client closes the connection. */
   readonly patience: DurationMs;
   readonly connection?: 'keep-alive' | 'close';
+  /** The client's own address; default whichever the kernel takes. */
+  readonly from?: string | undefined;
 }
 
 /**
  * Asks for credentials once, on a connection of its own, and hangs up when patience ends: a
  * client without overhead, since a load that is slower than its target measures itself.
  */
-export function tryOnce(port: number, token: string, options: TryOptions): Promise<Try> {
-  const { patience, connection = 'keep-alive' } = options;
+export function tryOnce(target: Address, token: string, options: TryOptions): Promise<Try> {
+  const { patience, connection = 'keep-alive', from } = options;
   const { promise, resolve } = Promise.withResolvers<Try>();
   const started = performance.now();
-  const socket = connect({ port, host: '127.0.0.1', noDelay: true });
+  const socket = connect({ ...target, noDelay: true, ...(from && { localAddress: from }) });
   let received = '';
+  let over = false;
   const end = (failure?: string) => {
+    if (over) return;
+    over = true;
     clearTimeout(timer);
     socket.destroy();
     const took = performance.now() - started;
@@ -55,6 +66,11 @@ export function tryOnce(port: number, token: string, options: TryOptions): Promi
     `GET /v1/credentials HTTP/1.1\r\nHost: ${POD_HOST}\r\nAuthorization: ${token}\r\nConnection: ${connection}\r\n\r\n`,
   );
   return promise;
+}
+
+/** The address of the n-th pod of a node: each has one of its own, and limits go by it. */
+export function podAddress(index: number): string {
+  return `127.1.${(index >> 8) & 255}.${index & 255}`;
 }
 
 function isComplete(received: string): boolean {

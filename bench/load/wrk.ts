@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { HttpLoad, HttpLoadResult } from './http-load.ts';
+import { type HttpLoad, type HttpLoadResult, PERCENTILES } from './http-load.ts';
 import { POD_HOST } from './one-try.ts';
 
 const SCRIPT = fileURLToPath(new URL('wrk.lua', import.meta.url));
@@ -29,13 +29,16 @@ export async function loadWithWrk(load: HttpLoad): Promise<HttpLoadResult> {
         `--duration=${Math.ceil(load.duration / 1_000)}s`,
         '--timeout=10s',
         `--script=${SCRIPT}`,
-        `http://127.0.0.1:${load.port}/v1/credentials`,
+        `http://${load.target.host}:${load.target.port}/v1/credentials`,
         '--',
         tokens,
         load.connection,
         POD_HOST,
       ],
-      { stdio: ['ignore', 'pipe', 'inherit'] },
+      {
+        stdio: ['ignore', 'pipe', 'inherit'],
+        env: { PATH: process.env.PATH, BENCH_PERCENTILES: PERCENTILES.join(',') },
+      },
     );
     let output = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
@@ -57,21 +60,19 @@ interface Printed {
   bytes: number;
   failed: number;
   refused: number;
-  p50: number;
-  p99: number;
-  p999: number;
+  distribution: number[];
 }
 
-function resultOf(printed: Printed): HttpLoadResult {
-  const { requests, bytes, failed, refused, p50, p99, p999 } = printed;
+function resultOf({ microseconds, distribution, ...counts }: Printed): HttpLoadResult {
+  const latencies = distribution.map((value) => value / 1_000);
+  const at = (percent: (typeof PERCENTILES)[number]) =>
+    latencies[PERCENTILES.indexOf(percent)] ?? Number.NaN;
   return {
-    requests,
-    seconds: printed.microseconds / 1e6,
-    bytes,
-    failed,
-    refused,
-    p50: p50 / 1_000,
-    p99: p99 / 1_000,
-    p999: p999 / 1_000,
+    ...counts,
+    seconds: microseconds / 1e6,
+    p50: at(50),
+    p99: at(99),
+    p999: at(99.9),
+    distribution: latencies,
   };
 }

@@ -4,7 +4,7 @@ export type Chart = LineChart | BarChart;
 /** An axis. */
 export interface Axis {
   readonly label: string;
-  readonly scale?: 'linear' | 'log';
+  readonly scale?: 'linear' | 'log' | 'percentile';
   /** How a value is written; default as a number. */
   readonly unit?: 'count' | 'ms' | 's' | 'percent';
   /** Where it ends, whatever the data says. */
@@ -53,4 +53,4 @@ export interface BarChart {
 }
 
 /** What a colour stands for. */
-export type Colour = 'service-account' | 'pod' | 'token' | 'broker' | 'bare' | 'nginx' | 'peer';
+export type Colour = 'service-account' | 'pod' | 'token' | 'peer' | 'broker' | 'bare' | 'nginx';

@@ -28,3 +28,11 @@ export function percent(part: number): string {
   const shown = (part * 100).toFixed(part > 0.99 || part < 0.01 ? 2 : 1);
   return `${shown === '100.00' ? '99.99' : shown} %`;
 }
+
+/** A longer time, in the largest unit that fits: `48 s`, `3.5 min`, `1.2 h`. */
+export function span(milliseconds: number): string {
+  const seconds = milliseconds / 1_000;
+  if (seconds < 100) return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
+  if (seconds < 6_000) return `${(seconds / 60).toFixed(1)} min`;
+  return `${(seconds / 3_600).toFixed(1)} h`;
+}

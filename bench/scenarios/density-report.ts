@@ -1,12 +1,13 @@
+import { VARIANT_LABEL } from '../harness/target.ts';
 import type { Chart } from '../report/chart.ts';
 import { count, milliseconds } from '../report/format.ts';
-import { SCOPE_LABEL, SCOPES, type ScenarioReport } from '../scenario.ts';
+import type { ScenarioReport } from '../scenario.ts';
 import type { Combination, DensityFigures } from './density.ts';
 
-/** Calls and times by combination and scope. */
+/** Calls and times by combination and variant. */
 export function densityReport(figures: readonly DensityFigures[]): ScenarioReport {
-  const largest = figures.findLast(({ scope }) => scope === 'service-account');
-  const baseline = figures.findLast(({ scope }) => scope === 'token');
+  const largest = figures.findLast(({ variant }) => variant === 'service-account');
+  const baseline = figures.findLast(({ variant }) => variant === 'token');
   return {
     headlines: largest && baseline ? [headline(largest, baseline)] : [],
     tables: [
@@ -14,7 +15,6 @@ export function densityReport(figures: readonly DensityFigures[]): ScenarioRepor
         title: 'density: every process of every pod asks at once, and again with new tokens',
         columns: [
           'pods × processes, service accounts',
-          'scope',
           'calls',
           'to the last',
           'after rotation: calls',
@@ -23,14 +23,13 @@ export function densityReport(figures: readonly DensityFigures[]): ScenarioRepor
           'resident',
         ],
         rows: figures.map((one) => [
-          label(one),
-          SCOPE_LABEL[one.scope],
+          `${label(one)} – ${VARIANT_LABEL[one.variant]}`,
           count(one.first.calls),
           milliseconds(one.first.lastAfterMs),
           count(one.rotated.calls),
           milliseconds(one.rotated.lastAfterMs),
           count(one.first.told503 + one.rotated.told503),
-          `${one.residentMiB.toFixed(0)} MiB`,
+          one.residentMiB === undefined ? '–' : `${one.residentMiB.toFixed(0)} MiB`,
         ]),
         notes: ['Every answer was checked: credentials of the role of the pod’s service account.'],
       },
@@ -41,12 +40,16 @@ export function densityReport(figures: readonly DensityFigures[]): ScenarioRepor
 }
 
 function headline(shared: DensityFigures, baseline: DensityFigures): string {
-  const calls = shared.first.calls + shared.rotated.calls;
-  const before = baseline.first.calls + baseline.rotated.calls;
+  const calls = allCalls(shared);
+  const before = allCalls(baseline);
   return (
-    `${label(shared)}: ${(before / calls).toFixed(0)}x fewer calls to EKS Auth ` +
-    `(${count(calls)} instead of ${count(before)}) over one wave and one rotation of all tokens`
+    `${label(shared)}: ${(before / calls).toFixed(0)}x fewer calls to EKS Auth than in token ` +
+    `scope (${count(calls)}, not ${count(before)}), for one wave and one rotation of all tokens`
   );
+}
+
+function allCalls({ first, rotated }: DensityFigures): number {
+  return first.calls + rotated.calls;
 }
 
 function label({ pods, processes, serviceAccounts }: Combination): string {
@@ -56,15 +59,16 @@ function label({ pods, processes, serviceAccounts }: Combination): string {
 function callsChart(figures: readonly DensityFigures[]): Chart {
   return {
     kind: 'lines',
-    title: 'Calls to EKS Auth for a full node: one wave of all pods, one rotation of all tokens',
+    title: 'Calls to EKS Auth from one node: all pods start, then all tokens rotate once',
     x: { label: 'pods on the node' },
-    y: { label: 'calls to EKS Auth', scale: 'log' },
-    lines: SCOPES.map((scope) => ({
-      label: SCOPE_LABEL[scope],
-      colour: scope,
+    y: { label: 'calls to EKS Auth' },
+    lines: [...new Set(figures.map(({ variant }) => variant))].map((variant) => ({
+      label: VARIANT_LABEL[variant],
+      colour: variant,
       points: figures
-        .filter((one) => one.scope === scope)
-        .map(({ pods, first, rotated }) => [pods, first.calls + rotated.calls] as const),
+        .filter((one) => one.variant === variant)
+        .map((one) => [one.pods, allCalls(one)] as const)
+        .toSorted(([left], [right]) => left - right),
     })),
   };
 }

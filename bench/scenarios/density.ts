@@ -1,19 +1,17 @@
-import type { SessionScope } from '../../src/config/config.ts';
 import type { RemotePod } from '../../src/simulator/control-client.ts';
 import { BrokenRunError } from '../harness/broken-run.ts';
-import { type Broker, startBroker } from '../harness/broker.ts';
-import { type Cluster, startCluster } from '../harness/cluster.ts';
+import { type Cluster, clusterFor } from '../harness/cluster.ts';
 import { createPods } from '../harness/pods.ts';
 import { peakResidentKiB, residentKiB } from '../harness/process-stats.ts';
 import { checkAnswers } from '../harness/right-answers.ts';
-import { tryOnce } from '../load/one-try.ts';
-import { type Bench, SCOPES, type Scenario } from '../scenario.ts';
+import { startTarget, type Target, type Variant, variants } from '../harness/target.ts';
+import { type Client, runClients } from '../load/clients.ts';
+import { podAddress } from '../load/one-try.ts';
+import type { Bench, Scenario } from '../scenario.ts';
 import { densityReport } from './density-report.ts';
 
-/** Longer than any client waits, so that nobody gives up before the broker does. */
-const PATIENCE = 30_000;
-/** How often a client that was told to come back does so, before it has failed. */
-const MOST_TRIES = 10;
+/** Every process: longer patience than any client has, and back a second after a 503. */
+const PROCESS = { startAt: 0, patience: 30_000, tries: 10, pause: 1_000 } satisfies Partial<Client>;
 
 /** How many pods of what ask at once. */
 export interface Combination {
@@ -30,14 +28,14 @@ export interface Wave {
   readonly told503: number;
 }
 
-/** One combination in one scope. */
+/** One combination with one variant. */
 export interface DensityFigures extends Combination {
-  readonly scope: SessionScope;
+  readonly variant: Variant;
   readonly first: Wave;
   /** Everybody again, after every token was replaced. */
   readonly rotated: Wave;
-  readonly residentMiB: number;
-  readonly peakResidentMiB: number;
+  readonly residentMiB: number | undefined;
+  readonly peakResidentMiB: number | undefined;
 }
 
 /** A full node asks at once, and again after all its tokens have changed. */
@@ -46,74 +44,76 @@ export const density: Scenario = {
   shows: 'calls to EKS Auth and the time to the last pod, when all pods of a node ask at once',
   async run(bench) {
     const figures: DensityFigures[] = [];
+    // Beside a peer everything is done twice, A B A B.
+    const rounds = bench.peer === undefined ? 1 : 2;
     for (const combination of bench.config.density.combinations) {
-      for (const scope of SCOPES) figures.push(await measure(bench, combination, scope));
+      for (let round = 0; round < rounds; round += 1) {
+        for (const variant of variants(bench)) {
+          figures.push(await nodeOfPods(bench, combination, variant));
+        }
+      }
     }
     return densityReport(figures);
   },
 };
 
-async function measure(
-  { config, cores, progress }: Bench,
+/** One node: all its pods ask at once, and again with new tokens. */
+export async function nodeOfPods(
+  bench: Bench,
   combination: Combination,
-  scope: SessionScope,
+  variant: Variant,
 ): Promise<DensityFigures> {
-  const { latency } = config.density;
-  await using cluster = await startCluster({ seed: config.seed, latency });
-  await using broker = await startBroker(cluster.simulator, {
-    core: cores?.target,
-    flags: [`--session-scope=${scope}`],
-  });
-  const { pods: count, processes } = combination;
-  progress(`${count} pods × ${processes}, ${scope}: creating pods`);
-  const pods = await createPods(cluster.simulator, combination);
-  progress(`${count} pods × ${processes}, ${scope}: all ask at once`);
-  const first = await wave(cluster, broker, pods, processes);
-  await cluster.simulator.kubelet.rotateAll();
-  const rotatedPods = await cluster.simulator.kubelet.pods();
-  progress(`${count} pods × ${processes}, ${scope}: all ask again with new tokens`);
-  const rotated = await wave(cluster, broker, rotatedPods, processes);
-  return {
-    ...combination,
-    scope,
-    first,
-    rotated,
-    residentMiB: residentKiB(broker.pid) / 1_024,
-    peakResidentMiB: peakResidentKiB(broker.pid) / 1_024,
+  const { config, progress } = bench;
+  await using cluster = await clusterFor(bench, { latency: config.density.latency });
+  const { simulator } = cluster;
+  await using target = await startTarget(bench, variant, simulator);
+  const what = `${combination.pods} pods × ${combination.processes}, ${variant}`;
+  progress(`${what}: creating pods`);
+  const pods = await createPods(simulator, combination);
+  progress(`${what}: all ask at once`);
+  const first = await wave(cluster, target, pods, combination.processes);
+  for (const pod of pods) await pod.rotate();
+  progress(`${what}: all ask again with new tokens`);
+  const rotated = await wave(cluster, target, pods, combination.processes);
+  const { pid } = target;
+  const memory = {
+    residentMiB: pid === undefined ? undefined : residentKiB(pid) / 1_024,
+    peakResidentMiB: pid === undefined ? undefined : peakResidentKiB(pid) / 1_024,
   };
+  for (const pod of pods) await pod.delete();
+  return { ...combination, variant, first, rotated, ...memory };
 }
 
 /** Every process of every pod asks at once, each on a connection of its own. */
 async function wave(
   { simulator }: Cluster,
-  broker: Broker,
+  { address }: Target,
   pods: readonly RemotePod[],
   processes: number,
 ): Promise<Wave> {
   const before = (await simulator.counts()).assumeRole.calls;
-  const clients = Array.from({ length: processes }, () => pods).flat();
-  let told503 = 0;
-  const started = performance.now();
-  let last = started;
-  const answers = await Promise.all(
-    clients.map(async (pod) => {
-      for (let attempt = 1; ; attempt += 1) {
-        const { status, body, failure } = await tryOnce(broker.port, pod.token, {
-          patience: PATIENCE,
-        });
-        if (status === 200) {
-          last = Math.max(last, performance.now());
-          return { pod, body };
-        }
-        if (status !== 503 || attempt === MOST_TRIES) {
-          throw new BrokenRunError(`a pod got no credentials: ${status} ${failure ?? body}`);
-        }
-        told503 += 1;
-        await new Promise((resolve) => setTimeout(resolve, 1_000));
-      }
-    }),
+  const asking = Array.from({ length: processes }, () => pods).flat();
+  const results = await runClients(
+    address,
+    asking.map(({ token }, index) => ({
+      ...PROCESS,
+      token,
+      from: podAddress(index % pods.length),
+    })),
   );
   const calls = (await simulator.counts()).assumeRole.calls - before;
-  await checkAnswers(simulator, answers);
-  return { calls, lastAfterMs: last - started, told503 };
+  const failed = results.find(({ status }) => status !== 200);
+  if (failed !== undefined) {
+    const { status, failure, body } = failed;
+    throw new BrokenRunError(`a pod got no credentials: ${status} ${failure ?? body}`);
+  }
+  await checkAnswers(
+    simulator,
+    results.map(({ body }, index) => ({ pod: asking[index] as RemotePod, body })),
+  );
+  return {
+    calls,
+    lastAfterMs: Math.max(...results.map(({ endedAt }) => endedAt)),
+    told503: results.reduce((sum, { told503 }) => sum + told503, 0),
+  };
 }

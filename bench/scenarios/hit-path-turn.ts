@@ -9,6 +9,7 @@ import {
   family,
 } from '../harness/process-stats.ts';
 import type { HttpLoad, HttpLoadResult } from '../load/http-load.ts';
+import type { Address } from '../load/one-try.ts';
 
 /** A core is full from here on: what is left is the clock's tick and the kernel's own. */
 const FULL = 0.97;
@@ -16,10 +17,10 @@ const FULL = 0.97;
 /** A server whose hits are counted. */
 export interface HitServer {
   readonly name: string;
-  readonly port: number;
+  readonly address: Address;
   /** Undefined for a server that somebody else has started. */
   readonly pid: number | undefined;
-  /** Bytes of an answer, headers included, with and without keep-alive: all are the same. */
+  /** Bytes of an answer, headers included; all are the same. Undefined where that is not known. */
   readonly answerBytes: number | undefined;
 }
 

@@ -2,15 +2,16 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { RemotePod } from '../../src/simulator/control-client.ts';
 import { BrokenRunError } from '../harness/broken-run.ts';
 import { startBroker } from '../harness/broker.ts';
 import { type Child, freePort, ready, startChild } from '../harness/child.ts';
-import { startCluster } from '../harness/cluster.ts';
-import { createPods } from '../harness/pods.ts';
-import { checkAnswers } from '../harness/right-answers.ts';
+import { clusterFor } from '../harness/cluster.ts';
+import { createPods, inParallel } from '../harness/pods.ts';
+import { checkAnswers, type PodAnswer } from '../harness/right-answers.ts';
 import { loadWithAutocannon } from '../load/autocannon.ts';
 import type { HttpLoad } from '../load/http-load.ts';
-import { tryOnce } from '../load/one-try.ts';
+import { type Address, tryOnce } from '../load/one-try.ts';
 import { loadWithWrk, wrkVersion } from '../load/wrk.ts';
 import type { Bench, Scenario } from '../scenario.ts';
 import { nginxVersion, startNginx } from '../servers/nginx.ts';
@@ -37,19 +38,17 @@ export const hitPath: Scenario = {
     const { config, cores } = bench;
     const plan = config['hit-path'];
     const core = cores?.target;
-    await using cluster = await startCluster({ seed: config.seed });
-    await using broker = await startBroker(cluster.simulator, { core });
+    await using cluster = await clusterFor(bench);
+    await using broker = await startBroker(cluster.simulator, {
+      core,
+      // All of the load comes from one address. Its budget is counted, and never used up.
+      flags: ['--max-pod-qps=1000000'],
+    });
     const pods = await createPods(cluster.simulator, {
       pods: plan.tokens,
       serviceAccounts: plan.serviceAccounts,
     });
-    const answers = await Promise.all(
-      pods.map(async (pod) => {
-        const { status, body } = await tryOnce(broker.port, pod.token, { patience: 10_000 });
-        if (status !== 200) throw new BrokenRunError(`a pod was answered ${status}: ${body}`);
-        return { pod, body };
-      }),
-    );
+    const answers = await askAll(broker.address, pods);
     await checkAnswers(cluster.simulator, answers);
     const bodies = Object.fromEntries(answers.map(({ pod, body }) => [pod.token, body]));
     await using bare = await startBare(bodies, core);
@@ -57,10 +56,16 @@ export const hitPath: Scenario = {
     await using nginx = nginxVersion() === undefined ? undefined : await startNginx(body, core);
 
     const servers = [
-      { name: 'broker', port: broker.port, pid: broker.pid },
-      { name: 'bare', port: bare.port, pid: bare.child.pid },
-      ...(nginx === undefined ? [] : [{ name: 'nginx', port: nginx.port, pid: nginx.pid }]),
+      { name: 'broker', address: broker.address, pid: broker.pid },
+      { name: 'bare', address: bare.address, pid: bare.child.pid },
+      ...(nginx === undefined ? [] : [{ name: 'nginx', address: nginx.address, pid: nginx.pid }]),
+      ...(bench.peer === undefined
+        ? []
+        : [{ name: 'peer', address: bench.peer.address, pid: undefined }]),
     ];
+    if (bench.peer !== undefined) {
+      await checkAnswers(cluster.simulator, await askAll(bench.peer.address, pods));
+    }
     const tokens = pods.map(({ token }) => token);
     const series: HitSeries[] = [];
     const load = wrkVersion() === undefined ? 'autocannon' : 'wrk';
@@ -71,7 +76,7 @@ export const hitPath: Scenario = {
       const once = { tokens, connection: 'keep-alive', load: 'autocannon', rounds: 1 } as const;
       series.push(...(await inTurns(bench, servers, once)));
     }
-    await checkAnswers(cluster.simulator, await askAgain(broker.port, pods));
+    await checkAnswers(cluster.simulator, await askAll(broker.address, pods));
     return hitPathReport(series, {
       tokenBytes: tokens[0]?.length ?? 0,
       bodyBytes: body.length,
@@ -95,8 +100,8 @@ async function inTurns(
 ): Promise<HitSeries[]> {
   const plan = config['hit-path'];
   const run = load === 'wrk' ? loadWithWrk : loadWithAutocannon;
-  const loadOf = (port: number, seconds: number): HttpLoad => ({
-    port,
+  const loadOf = (target: Address, seconds: number): HttpLoad => ({
+    target,
     tokens,
     connection,
     connections: plan.connections,
@@ -105,8 +110,8 @@ async function inTurns(
   const known: HitServer[] = [];
   for (const server of servers) {
     progress(`${connection}: ${server.name} warms up`);
-    await run(loadOf(server.port, plan.warmUpSeconds));
-    const one = await tryOnce(server.port, tokens[0] ?? '', { patience: 10_000, connection });
+    await run(loadOf(server.address, plan.warmUpSeconds));
+    const one = await tryOnce(server.address, tokens[0] ?? '', { patience: 10_000, connection });
     known.push({ ...server, answerBytes: load === 'wrk' ? one.bytes : undefined });
   }
   const series = known.map(
@@ -115,7 +120,7 @@ async function inTurns(
   const all = rounds ?? plan.rounds;
   for (let round = 1; round <= all; round += 1) {
     for (const [index, server] of known.entries()) {
-      const turn = await hitTurn(server, loadOf(server.port, plan.turnSeconds), run, cores);
+      const turn = await hitTurn(server, loadOf(server.address, plan.turnSeconds), run, cores);
       series[index]?.turns.push(turn);
       const rate = Math.round(turn.requestsPerSecond);
       progress(`${connection}, ${load}, round ${round} of ${all}: ${server.name} ${rate}/s`);
@@ -124,13 +129,15 @@ async function inTurns(
   return series;
 }
 
-async function askAgain(port: number, pods: Awaited<ReturnType<typeof createPods>>) {
-  return await Promise.all(
-    pods.map(async (pod) => {
-      const { body } = await tryOnce(port, pod.token, { patience: 10_000 });
-      return { pod, body };
-    }),
-  );
+/** Every pod asks once, and has to be answered. */
+async function askAll(target: Address, pods: readonly RemotePod[]): Promise<PodAnswer[]> {
+  return await inParallel(pods.length, async (index) => {
+    const pod = pods[index] as RemotePod;
+    const { status, body, failure } = await tryOnce(target, pod.token, { patience: 10_000 });
+    if (status !== 200)
+      throw new BrokenRunError(`a pod was answered ${status}: ${failure ?? body}`);
+    return { pod, body };
+  });
 }
 
 async function startBare(bodies: Readonly<Record<string, string>>, core: number | undefined) {
@@ -138,16 +145,18 @@ async function startBare(bodies: Readonly<Record<string, string>>, core: number 
   const file = join(directory, 'bodies.json');
   writeFileSync(file, JSON.stringify(bodies), { mode: 0o600 });
   const program = fileURLToPath(new URL('../servers/bare.ts', import.meta.url));
-  const port = await freePort();
-  const child: Child = startChild([process.execPath, program, String(port), file], { core });
+  const address = { host: '127.0.0.1', port: await freePort() };
+  const child: Child = startChild([process.execPath, program, String(address.port), file], {
+    core,
+  });
   const [token = ''] = Object.keys(bodies);
   await ready(child, 'the bare server', async () => {
-    const { status } = await tryOnce(port, token, { patience: 1_000 });
+    const { status } = await tryOnce(address, token, { patience: 1_000 });
     return status === 200;
   });
   return {
     child,
-    port,
+    address,
     [Symbol.asyncDispose]: async () => {
       await child[Symbol.asyncDispose]();
       rmSync(directory, { recursive: true, force: true });

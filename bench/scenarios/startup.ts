@@ -9,7 +9,8 @@ import type { Scenario } from '../scenario.ts';
 export const startup: Scenario = {
   name: 'startup',
   shows: 'the time from exec of the built program until /readyz answers 200',
-  async run({ config, cores, progress }) {
+  async run(bench) {
+    const { config, cores, progress } = bench;
     await using cluster = await startCluster({ seed: config.seed });
     const { runs } = config.startup;
     const times: number[] = [];

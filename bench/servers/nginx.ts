@@ -4,11 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ask } from '../harness/ask.ts';
 import { type Child, freePort, ready, startChild } from '../harness/child.ts';
+import type { Address } from '../load/one-try.ts';
 
 /** An nginx that answers everything with the same bytes. */
 export interface Nginx extends AsyncDisposable {
   readonly pid: number;
-  readonly port: number;
+  readonly address: Address;
   readonly process: Child;
 }
 
@@ -31,7 +32,7 @@ export async function startNginx(body: string, core: number | undefined): Promis
   });
   return {
     pid: child.pid,
-    port,
+    address: { host: '127.0.0.1', port },
     process: child,
     [Symbol.asyncDispose]: async () => {
       await child[Symbol.asyncDispose]();

@@ -188,6 +188,25 @@ export async function askUntilGiven(
   }
 }
 
+/** Asks until there are credentials: a machine that is busy may need longer than a client waits. */
+export async function given(
+  t: Test,
+  broker: Pick<BrokerProcess, 'port'>,
+  token: string,
+): Promise<Attempted> {
+  const reply = await askUntilGiven(broker, token, { within: 15_000, every: 200 });
+  t.equal(reply.status, 200, 'credentials');
+  return reply;
+}
+
+/** The sum of all samples of a metric. */
+export async function total(broker: Pick<BrokerProcess, 'metrics'>, name: string): Promise<number> {
+  const samples = [...(await broker.metrics())].filter(
+    ([sample]) => sample === name || sample.startsWith(`${name}{`),
+  );
+  return samples.reduce((sum, [, value]) => sum + value, 0);
+}
+
 /** Waits until something holds, `within` milliseconds; whether it came to hold. */
 export async function holds(
   condition: () => boolean | Promise<boolean>,

@@ -14,15 +14,19 @@ import { inClusterAccess, kubeconfigAccess } from './kubernetes/access.ts';
 import { AdminSocket, AdminSocketError } from './listener/admin-socket.ts';
 import { Listener } from './listener/listener.ts';
 import { brokerStatus, explain, metricSources, type Rooms } from './observation.ts';
+import { TokenScopeFallback, watchedStates } from './observed-states.ts';
 import { CallPace } from './sessions/call-pace.ts';
 import { CallQueue } from './sessions/call-queue.ts';
 import { CredentialRequests } from './sessions/credential-requests.ts';
 import { Flights } from './sessions/flight.ts';
 import { RoleSessions } from './sessions/role-sessions.ts';
 import { scopeOf, sessionKey } from './sessions/session-key.ts';
+import { SessionLog } from './sessions/session-log.ts';
 import { UnverifiedBudget } from './sessions/unverified-budget.ts';
 import type { Log } from './telemetry/log.ts';
 import { Metrics } from './telemetry/metrics.ts';
+import { RepeatedFaults } from './telemetry/repeated-faults.ts';
+import { StateWatch } from './telemetry/state-watch.ts';
 import { collectTraces } from './telemetry/trace-collection.ts';
 import { Tracing } from './telemetry/tracing.ts';
 import { EksAuthCaller } from './workers/eks-auth-caller.ts';
@@ -124,9 +128,12 @@ export async function startBroker(
   });
   const pace = new CallPace(clock, config.maxCallQps);
   const queue = new CallQueue(clock, pace, config.maxServiceQps);
+  const faults = new RepeatedFaults(clock, log);
+  const fallback = new TokenScopeFallback(clock);
   const sessions = new RoleSessions({
     clock,
     log,
+    sessionLog: new SessionLog(log, faults),
     flights: new Flights({
       clock,
       log,
@@ -154,7 +161,10 @@ export async function startBroker(
     scopeRules: config,
     clientWait: config.clientWait,
     keyRing,
-    onUnverified: (cause) => metrics.unverified.inc({ cause }),
+    onUnverified: (cause) => {
+      metrics.unverified.inc({ cause });
+      fallback.unverified(cause);
+    },
     onCallSaved: () => metrics.callSaved(),
   });
   const listener = new Listener({
@@ -181,6 +191,8 @@ export async function startBroker(
     listener,
   };
   metrics.observe(metricSources(rooms));
+  const watch = new StateWatch(clock, log, watchedStates(rooms, fallback));
+  watch.start();
 
   const admin = new AdminSocket(
     config.adminSocket,
@@ -235,6 +247,8 @@ export async function startBroker(
     keyRing.stop();
     sessions.stop();
     queue.stop();
+    watch.stop();
+    faults.stop();
     credentials.stop();
     metrics.stop();
     await workers.close();

@@ -2,8 +2,10 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Clock, DurationMs } from '../clock.ts';
 import { LINK_LOCAL_HOSTS } from '../config/config.ts';
 import type { CredentialRequests } from '../sessions/credential-requests.ts';
+import type { BoundedLines } from '../telemetry/bounded-lines.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics, RequestOutcome } from '../telemetry/metrics.ts';
+import type { RepeatedFaults } from '../telemetry/repeated-faults.ts';
 import type { RequestTrace, Tracing } from '../telemetry/tracing.ts';
 import {
   type ErrorAnswer,
@@ -27,6 +29,10 @@ export interface CredentialsEndpointOptions {
   readonly requests: CredentialRequests;
   readonly metrics: Metrics;
   readonly log: Log;
+  /** Sums up refusals. */
+  readonly faults: RepeatedFaults;
+  /** A line a request, where the log has debug lines. */
+  readonly lines: BoundedLines | undefined;
   readonly bindHosts: readonly string[];
   readonly clock: Clock;
   readonly sources: Sources;
@@ -54,20 +60,25 @@ export class CredentialsEndpoint {
   /** Handles one request; never throws and never rejects. */
   handle = (request: IncomingMessage, response: ServerResponse): void => {
     const { sources, clock, requests, tracing } = this.#options;
-    const trace = this.#isProbe(request) ? undefined : tracing?.request(request);
+    const traced = tracing !== undefined && !this.#isProbe(request);
+    const trace = traced ? tracing.request(request) : undefined;
     const source = sources.of(request.socket);
     const startedAt = clock.elapsed();
     const admitted = source.admit(startedAt) || this.#isProbe(request);
     const refusal = admitted ? this.#refusal(request) : TOO_MANY_REQUESTS;
     if (refusal !== undefined) {
       const outcome = refusal === TOO_MANY_REQUESTS ? 'limited' : 'invalid';
-      if (!this.#isProbe(request)) this.#count(refusal.status, outcome, startedAt);
+      if (!this.#isProbe(request)) {
+        this.#count(refusal.status, outcome, startedAt, source);
+        this.#logRefusal(refusal, source);
+      }
       this.#fail(response, refusal, trace);
       return;
     }
     const token = request.headers.authorization;
     if (token === undefined || token === '') {
-      this.#count(NO_TOKEN.status, 'invalid', startedAt);
+      this.#count(NO_TOKEN.status, 'invalid', startedAt, source);
+      this.#logRefusal(NO_TOKEN, source);
       this.#fail(response, NO_TOKEN, trace);
       return;
     }
@@ -78,15 +89,27 @@ export class CredentialsEndpoint {
         return;
       }
       this.#give(response, session.credentials.body, trace);
-      this.#count(200, session.lastFailure === undefined ? 'hit' : 'stale', startedAt);
+      this.#count(200, session.lastFailure === undefined ? 'hit' : 'stale', startedAt, source);
     } catch (error) {
-      this.#unexpected(response, error, trace, startedAt);
+      this.#unexpected(response, error, trace, { startedAt, source });
     }
   };
 
-  #count(status: number, outcome: RequestOutcome, startedAt: DurationMs): void {
-    const { metrics, clock } = this.#options;
-    metrics.answered(status, outcome, clock.elapsed() - startedAt);
+  #count(status: number, outcome: RequestOutcome, startedAt: DurationMs, source: Source): void {
+    const { metrics, clock, lines } = this.#options;
+    const duration = clock.elapsed() - startedAt;
+    metrics.answered(status, outcome, duration);
+    lines?.write({ address: source.address, status, outcome, milliseconds: duration }, 'request');
+  }
+
+  /** Says which requests are turned away; a client that errs goes on erring. */
+  #logRefusal({ status, code, message: reason }: ErrorAnswer, { address }: Source): void {
+    if (status === NOT_FOUND.status || status === METHOD_NOT_ALLOWED.status) return;
+    this.#options.faults.report(`${code} ${reason}`, {
+      level: 'info',
+      fields: { status, code, reason, address },
+      message: 'request refused',
+    });
   }
 
   /** Whether the broker asks itself, which counts as nothing and is held up by nothing. */
@@ -114,14 +137,15 @@ export class CredentialsEndpoint {
         if (answer.kind === 'bad-token') source.charge();
         if (answer.kind === 'credentials') {
           this.#give(response, answer.body, trace);
-          this.#count(200, answer.outcome, startedAt);
+          this.#count(200, answer.outcome, startedAt, source);
           return;
         }
         const error = errorAnswer(answer);
-        this.#count(error.status, failureOutcome(answer.kind, error.status), startedAt);
+        this.#count(error.status, failureOutcome(answer.kind, error.status), startedAt, source);
+        if (answer.kind === 'bad-token') this.#logRefusal(error, source);
         this.#fail(response, error, trace);
       },
-      (error: unknown) => this.#unexpected(response, error, trace, startedAt),
+      (error: unknown) => this.#unexpected(response, error, trace, asked),
     );
   }
 
@@ -158,9 +182,9 @@ export class CredentialsEndpoint {
     response: ServerResponse,
     error: unknown,
     trace: RequestTrace | undefined,
-    startedAt: DurationMs,
+    { startedAt, source }: Pick<Asked, 'startedAt' | 'source'>,
   ): void {
-    this.#count(UNEXPECTED.status, 'error', startedAt);
+    this.#count(UNEXPECTED.status, 'error', startedAt, source);
     this.#options.metrics.unexpectedErrors.inc();
     this.#options.log.error({ err: error }, 'a request failed in a way that it should not');
     if (!response.headersSent) this.#fail(response, UNEXPECTED, trace);

@@ -1,7 +1,7 @@
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { Socket } from 'node:net';
 import { Server as NetServer } from 'node:net';
-import type { Log } from '../telemetry/log.ts';
+import type { BoundedLines } from '../telemetry/bounded-lines.ts';
 import type { Sources } from './sources.ts';
 
 /** Longest header section; a token and what SDKs send beside it are a tenth of that. */
@@ -29,7 +29,8 @@ const PARSE_ERROR_STATUS: Readonly<Record<string, string>> = {
 /** What {@link createHttpServer} needs. */
 export interface HttpServerOptions {
   readonly handler: RequestListener;
-  readonly log: Log;
+  /** A line for what cannot be parsed, where the log has debug lines. */
+  readonly lines: BoundedLines | undefined;
   readonly sources: Sources;
   /** Called with the status of an answer to what could not be parsed. */
   readonly onParseError: (status: number) => void;
@@ -42,7 +43,7 @@ export interface HttpServerOptions {
  * the handler, and logged by its code alone: the error itself carries the raw bytes.
  */
 export function createHttpServer(options: HttpServerOptions): Server {
-  const { handler, log, sources, onParseError, onTooMany } = options;
+  const { handler, lines, sources, onParseError, onTooMany } = options;
   const server = createServer(LIMITS, handler);
   server.on('connection', (socket: Socket) => {
     if (sources.connected(socket)) return;
@@ -52,7 +53,7 @@ export function createHttpServer(options: HttpServerOptions): Server {
   server.maxHeadersCount = 100;
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
     sources.of(socket).charge();
-    log.debug({ code: error.code, address: socket.remoteAddress }, 'request cannot be parsed');
+    lines?.write({ code: error.code, address: socket.remoteAddress }, 'request cannot be parsed');
     if (!socket.writable || error.code === 'ECONNRESET') {
       socket.destroy();
       return;

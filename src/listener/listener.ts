@@ -3,8 +3,10 @@ import { networkInterfaces } from 'node:os';
 import type { Clock, DurationMs } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import type { CredentialRequests } from '../sessions/credential-requests.ts';
+import { BoundedLines } from '../telemetry/bounded-lines.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import { RepeatedFaults } from '../telemetry/repeated-faults.ts';
 import type { Tracing } from '../telemetry/tracing.ts';
 import { CredentialsEndpoint } from './credentials-endpoint.ts';
 import { createHttpServer, stopListening } from './http-server.ts';
@@ -43,6 +45,8 @@ export class Listener {
   /** Default addresses that the node does not have. */
   #doneWithout = 0;
   readonly #sources: Sources;
+  readonly #faults: RepeatedFaults;
+  readonly #lines: BoundedLines | undefined;
   #sweep: NodeJS.Timeout | undefined;
   readonly #credentialServers: Server[] = [];
   readonly #otherServers: Server[] = [];
@@ -51,11 +55,15 @@ export class Listener {
     this.#options = options;
     const { requests, metrics, log, config, clock } = options;
     this.#sources = new Sources(clock, config.maxPodQps);
+    this.#faults = new RepeatedFaults(clock, log);
+    this.#lines = BoundedLines.of(clock, log);
     this.#awaited = config.bindHosts.length;
     this.#endpoint = new CredentialsEndpoint({
       requests,
       metrics,
       log,
+      faults: this.#faults,
+      lines: this.#lines,
       bindHosts: config.bindHosts,
       probeSecret: () => this.#probes.secret,
       clock,
@@ -132,6 +140,7 @@ export class Listener {
     ];
     await closed;
     for (const timer of lingers) clock.clearTimeout(timer);
+    this.#faults.stop();
     for (const server of this.#otherServers) {
       server.close();
       server.closeAllConnections();
@@ -139,10 +148,11 @@ export class Listener {
   }
 
   async #listenForPods(host: string): Promise<void> {
-    const { config, log, metrics } = this.#options;
+    const { config, metrics, clock, log } = this.#options;
     const server = createHttpServer({
       handler: this.#endpoint.handle,
-      log,
+      // Of their own: floods of either kind must not hide the other.
+      lines: BoundedLines.of(clock, log),
       sources: this.#sources,
       onParseError: (status) => metrics.answered(status, 'invalid', 0),
       onTooMany: () => metrics.connectionsRefused.inc(),

@@ -13,6 +13,7 @@ import {
   servedCredentials,
 } from './served-credentials.ts';
 import { type Fetch, type Landed, Session } from './session.ts';
+import type { SessionLog } from './session-log.ts';
 
 /** Sessions with less left than this are renewed before all others. */
 const URGENT: DurationMs = 20 * 60_000;
@@ -39,6 +40,8 @@ export interface RoleSessionsOptions {
   readonly random: () => number;
   /** Makes spans, where traces are collected. */
   readonly tracing?: Tracing | undefined;
+  /** Says how each fetch ended. Default is nobody. */
+  readonly sessionLog?: SessionLog | undefined;
   /** Called after each renewal with how it ended. */
   readonly onRenewal: (result: FlightResult) => void;
   /** Called when a session makes room for another. */
@@ -217,7 +220,12 @@ export class RoleSessions {
     trace?: FetchTrace,
   ): Fetch {
     const flight = this.#options.flights.start(session, live, priority, rank, trace);
-    const landed = flight.result.then((result) => this.#landed(session, flight, result));
+    const { clock, sessionLog } = this.#options;
+    const startedAt = clock.elapsed();
+    const landed = flight.result.then((result) => {
+      sessionLog?.landed(session, priority, result, clock.elapsed() - startedAt);
+      return this.#landed(session, flight, result);
+    });
     session.fetch = { flight, landed };
     return session.fetch;
   }

@@ -1,0 +1,159 @@
+import type { Clock, DurationMs } from './clock.ts';
+import type { Rooms } from './observation.ts';
+import type { WatchedState } from './telemetry/state-watch.ts';
+
+/** How long after the last call for a token without proof the broker counts as falling back. */
+const FALLBACK_LASTS: DurationMs = 60_000;
+/** How often the node's interfaces are looked at. */
+const ADDRESSES_FOR: DurationMs = 10_000;
+
+/** Whether tokens go to EKS Auth because they cannot be verified on the node. */
+export class TokenScopeFallback {
+  readonly #clock: Clock;
+  #at: DurationMs = Number.NEGATIVE_INFINITY;
+  #cause = '';
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** A call is made for such a token. */
+  unverified(cause: string): void {
+    this.#at = this.#clock.elapsed();
+    this.#cause = cause;
+  }
+
+  get active(): boolean {
+    return this.#clock.elapsed() - this.#at < FALLBACK_LASTS;
+  }
+
+  /** Why the latest token could not be verified. */
+  get cause(): string {
+    return this.#cause;
+  }
+}
+
+/** The states whose changes the log tells. */
+export function watchedStates(rooms: Rooms, fallback: TokenScopeFallback): WatchedState[] {
+  return [
+    pace(rooms),
+    keys(rooms),
+    nodeCredentials(rooms),
+    nodeRole(rooms),
+    tokenScope(rooms, fallback),
+    addresses(rooms),
+  ];
+}
+
+function pace({ pace, queue }: Rooms): WatchedState {
+  return {
+    read: () => pace.mode,
+    changed(now) {
+      if (now === 'free') return { level: 'info', fields: {}, message: 'EKS Auth is well again' };
+      const fields = {
+        callsPerSecond: Number(pace.rate.toFixed(1)),
+        waiting: queue.waiting,
+      };
+      return now === 'throttled'
+        ? { level: 'warn', fields, message: 'EKS Auth throttles: calls are slowed down' }
+        : { level: 'warn', fields, message: 'EKS Auth is in trouble: it is asked now and then' };
+    },
+  };
+}
+
+function keys({ keyRing }: Rooms): WatchedState {
+  return {
+    read: () => (keyRing.keys === undefined ? 'none' : 'usable'),
+    changed(now) {
+      const fields = { issuer: keyRing.issuer };
+      return now === 'usable'
+        ? { level: 'info', fields, message: 'tokens can be verified on this node' }
+        : {
+            level: 'warn',
+            fields,
+            message: 'tokens can no longer be verified on this node: no source confirms the keys',
+          };
+    },
+  };
+}
+
+function nodeCredentials({ credentials }: Rooms): WatchedState {
+  let had = false;
+  return {
+    read() {
+      if (credentials.current !== undefined) {
+        had = true;
+        return 'there';
+      }
+      return had || credentials.failure !== undefined ? 'lost' : 'not looked for yet';
+    },
+    changed(now, before) {
+      if (now === 'lost') {
+        const reason = credentials.failure?.message ?? 'they have expired';
+        const message = 'this node has no AWS credentials: EKS Auth cannot be called';
+        return { level: 'error', fields: { reason }, message };
+      }
+      if (before !== 'lost') return undefined;
+      return { level: 'info', fields: {}, message: 'this node has AWS credentials again' };
+    },
+  };
+}
+
+function nodeRole({ sessions }: Rooms): WatchedState {
+  return {
+    read: () => (sessions.nodeDenied ? 'denied' : 'may ask'),
+    changed(now) {
+      // That it is denied is said where it is found out, with what EKS Auth said.
+      if (now === 'denied') return undefined;
+      return { level: 'info', fields: {}, message: 'EKS Auth grants sessions to this node again' };
+    },
+  };
+}
+
+function tokenScope({ keyRing }: Rooms, fallback: TokenScopeFallback): WatchedState {
+  return {
+    read: () => (fallback.active ? 'fallen back' : 'no'),
+    changed(now) {
+      if (now === 'no') {
+        const message = 'no token had to be judged by EKS Auth for a minute';
+        return { level: 'info', fields: {}, message };
+      }
+      return {
+        // The issuer may have to be learned from the first token: that is no trouble yet.
+        level: keyRing.issuer === undefined ? 'info' : 'warn',
+        fields: { cause: fallback.cause, issuer: keyRing.issuer },
+        message:
+          'falling back to token scope: tokens cannot be verified here, EKS Auth judges them',
+      };
+    },
+  };
+}
+
+function addresses({ listener, clock }: Rooms): WatchedState {
+  let complete = false;
+  let readAt = Number.NEGATIVE_INFINITY;
+  let bound = 0;
+  return {
+    read() {
+      if (!complete || clock.elapsed() - readAt >= ADDRESSES_FOR) {
+        readAt = clock.elapsed();
+        bound = listener.addressesBound;
+        if (bound >= listener.addressesExpected) complete = true;
+      }
+      if (!complete) return 'starting';
+      return bound < listener.addressesExpected ? 'lost' : 'all';
+    },
+    changed(now, before) {
+      const fields = { bound, expected: listener.addressesExpected };
+      if (now === 'lost') {
+        return {
+          level: 'error',
+          fields,
+          message: 'an address of the broker is gone from the node',
+        };
+      }
+      if (before !== 'lost') return undefined;
+      return { level: 'info', fields, message: 'all addresses of the broker are there again' };
+    },
+  };
+}

@@ -1,0 +1,59 @@
+import type { DurationMs } from '../clock.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { RepeatedFaults } from '../telemetry/repeated-faults.ts';
+import type { CallPriority } from './call-queue.ts';
+import type { FlightResult } from './flight.ts';
+import type { Session } from './session.ts';
+
+/** One line for each fetch and each renewal; those that fail alike are summed up. */
+export class SessionLog {
+  readonly #log: Log;
+  readonly #faults: RepeatedFaults;
+
+  constructor(log: Log, faults: RepeatedFaults) {
+    this.#log = log;
+    this.#faults = faults;
+  }
+
+  /** A fetch has ended. */
+  landed(
+    session: Session,
+    priority: CallPriority,
+    result: FlightResult,
+    duration: DurationMs,
+  ): void {
+    const { namespace, serviceAccount, scope } = session;
+    const renewal = priority === 'renewal';
+    const about = { namespace, serviceAccount, scope, milliseconds: Math.round(duration) };
+    if (result.ok) {
+      const { role } = result;
+      this.#log.info(
+        {
+          ...about,
+          assumedRole: role.assumedRoleArn,
+          expiresAt: new Date(role.expiresAt).toISOString(),
+          requestId: role.requestId,
+        },
+        renewal ? 'session renewed' : 'session fetched',
+      );
+      return;
+    }
+    const { kind, code, message: reason, requestId } = result.failure;
+    const fields = { ...about, kind, code, reason, requestId };
+    if (kind === 'refused' || kind === 'token') {
+      // A refusal is about the pods of one service account.
+      this.#faults.report(`refused ${namespace}/${serviceAccount} ${code}`, {
+        level: 'info',
+        fields,
+        message: renewal ? 'EKS Auth refuses to renew a session' : 'EKS Auth refuses a session',
+      });
+      return;
+    }
+    // Trouble on the way to EKS Auth meets all sessions alike.
+    this.#faults.report(`failed ${renewal} ${kind} ${code}`, {
+      level: 'warn',
+      fields,
+      message: renewal ? 'session cannot be renewed now' : 'session cannot be fetched now',
+    });
+  }
+}

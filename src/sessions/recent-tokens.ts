@@ -16,8 +16,11 @@ export class RecentTokens {
 
   /** Remembers a token; of more than a few, those that live longest are kept. */
   add(added: LiveToken): void {
-    if (this.#tokens.some(({ token }) => token === added.token)) return;
-    // A pod's new token takes the place of its old one.
+    const known = this.#tokens.find(({ pod }) => pod.podUid === added.pod.podUid);
+    if (known?.token === added.token) return;
+    // A pod's new token takes the place of its old one, which some of its processes may go on
+    // presenting.
+    if (known !== undefined && known.pod.expiresAt > added.pod.expiresAt) return;
     this.#tokens = this.#tokens.filter(({ pod }) => pod.podUid !== added.pod.podUid);
     this.#tokens.push(added);
     this.#tokens.sort((a, b) => b.pod.expiresAt - a.pod.expiresAt);

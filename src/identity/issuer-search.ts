@@ -35,8 +35,8 @@ export class IssuerSearch {
    * Begins to search. Requests wait for its first outcome as they wait for the first keys.
    *
    * @param given - The issuer that was given, if any.
-   * @param workersUp - What to wait for first: sources have little time to answer, and that
-   *   must not go by while the threads that ask them still load. Default is nothing.
+   * @param workersUp - What to wait for first: sources have little time to answer, and requests
+   *   little patience, which must not go by while threads still load. Default is nothing.
    */
   start(given: string | undefined, workersUp: Promise<void> = Promise.resolve()): void {
     const { keyRing } = this.#options;
@@ -50,6 +50,7 @@ export class IssuerSearch {
 
   async #start(given: string | undefined): Promise<void> {
     const { keyRing, apiServer, log } = this.#options;
+    keyRing.searching();
     const kept = await keyRing.recall();
     if (given !== undefined) await keyRing.useIssuer(given);
     else if (apiServer !== undefined) await this.#askApiServer(apiServer, true);

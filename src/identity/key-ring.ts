@@ -95,7 +95,7 @@ export class KeyRing {
     const pending = this.#fetching ?? this.#search;
     if (pending === undefined) return;
     const { clock, patience } = this.#options;
-    const left = (this.#waitedSince ?? 0) + patience - clock.elapsed();
+    const left = (this.#waitedSince ?? clock.elapsed()) + patience - clock.elapsed();
     if (left <= 0) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = clock.setTimeout(resolve, left);
@@ -105,7 +105,6 @@ export class KeyRing {
 
   /** The issuer is being searched for: requests wait for that as for the first keys. */
   await(search: Promise<void>): void {
-    this.#waitedSince ??= this.#options.clock.elapsed();
     this.#search = search
       .catch((error: unknown) => {
         this.#options.log.error({ err: error }, 'the search for the issuer failed');
@@ -113,6 +112,11 @@ export class KeyRing {
       .finally(() => {
         this.#search = undefined;
       });
+  }
+
+  /** From now on the patience of all who wait runs out. */
+  searching(): void {
+    this.#waitedSince ??= this.#options.clock.elapsed();
   }
 
   /**

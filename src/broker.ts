@@ -108,6 +108,7 @@ export async function startBroker(
     keyRing,
     expected: { audience: config.tokenAudience, nodeName: config.nodeName },
     maxVerifiedTokens: config.maxVerifiedTokens,
+    maxPodQps: config.maxPodQps,
     sessionKeyOf: (pod, token) => sessionKey(pod, token, scopeOf(pod, config)),
     onJudged: (result) => metrics.localValidation.inc({ result }),
   });

@@ -5,6 +5,7 @@ import type { UnprovenCause } from '../tokens/verify.ts';
 import type { Workers } from '../workers/pool.ts';
 import type { TimedVerdict } from '../workers/verify.ts';
 import type { KeyRing } from './key-ring.ts';
+import { RequestBudget } from './request-budget.ts';
 import { type VerifiedToken, VerifiedTokens } from './verified-tokens.ts';
 
 /** Who presents a token, as far as can be told. */
@@ -36,6 +37,8 @@ export interface IdentityOptions {
   readonly keyRing: KeyRing;
   readonly expected: ClaimExpectations;
   readonly maxVerifiedTokens: number;
+  /** Requests a second with one token; 0: no bound. */
+  readonly maxPodQps: number;
   /** The session that a verified pod's token opens; decided by the sessions room. */
   readonly sessionKeyOf: (pod: PodIdentity, token: string) => string;
   /** Called for each token that was judged: verified, refused, or left to EKS Auth. */
@@ -103,7 +106,8 @@ export class Identity {
     }
     const { pod, kid } = verdict;
     const sessionKey = sessionKeyOf(pod, token);
-    const verified: VerifiedToken = { token, pod, kid, sessionKey, handed: undefined };
+    const budget = new RequestBudget(this.#options.maxPodQps);
+    const verified: VerifiedToken = { token, pod, kid, sessionKey, budget, handed: undefined };
     return { verdict, remembered, who: { kind: 'verified', verified } };
   }
 
@@ -139,7 +143,8 @@ export class Identity {
 
   #remember(token: string, pod: PodIdentity, kid: string | undefined): VerifiedToken {
     const sessionKey = this.#options.sessionKeyOf(pod, token);
-    const verified: VerifiedToken = { token, pod, kid, sessionKey, handed: undefined };
+    const budget = new RequestBudget(this.#options.maxPodQps);
+    const verified: VerifiedToken = { token, pod, kid, sessionKey, budget, handed: undefined };
     this.#verified.add(verified);
     return verified;
   }

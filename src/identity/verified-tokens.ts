@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import type { EpochMs } from '../clock.ts';
 import { CLOCK_TOLERANCE, type PodIdentity } from '../tokens/claims.ts';
+import type { RequestBudget } from './request-budget.ts';
 
 /** A token that was verified here, and what was learned from it. */
 export interface VerifiedToken {
@@ -10,6 +11,8 @@ export interface VerifiedToken {
   readonly kid: string | undefined;
   /** The session that it opens. */
   readonly sessionKey: string;
+  /** What may be asked with it: a token is one pod's. */
+  readonly budget: RequestBudget;
   /** The credentials that its pod was last handed, so that this is audited once. */
   handed: object | undefined;
 }

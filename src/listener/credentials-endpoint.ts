@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Clock, DurationMs } from '../clock.ts';
 import { LINK_LOCAL_HOSTS } from '../config/config.ts';
 import type { CredentialRequests } from '../sessions/credential-requests.ts';
@@ -59,47 +60,63 @@ export class CredentialsEndpoint {
 
   /** Handles one request; never throws and never rejects. */
   handle = (request: IncomingMessage, response: ServerResponse): void => {
-    const { sources, clock, requests, tracing } = this.#options;
+    const { clock, requests, tracing } = this.#options;
     const traced = tracing !== undefined && !this.#isProbe(request);
     const trace = traced ? tracing.request(request) : undefined;
-    const source = sources.of(request.socket);
     const startedAt = clock.elapsed();
-    const admitted = source.admit(startedAt) || this.#isProbe(request);
-    const refusal = admitted ? this.#refusal(request) : TOO_MANY_REQUESTS;
-    if (refusal !== undefined) {
-      const outcome = refusal === TOO_MANY_REQUESTS ? 'limited' : 'invalid';
-      if (!this.#isProbe(request)) {
-        this.#count(refusal.status, outcome, startedAt, source);
-        this.#logRefusal(refusal, source);
-      }
-      this.#fail(response, refusal, trace);
-      return;
-    }
-    const token = request.headers.authorization;
-    if (token === undefined || token === '') {
-      this.#count(NO_TOKEN.status, 'invalid', startedAt, source);
-      this.#logRefusal(NO_TOKEN, source);
-      this.#fail(response, NO_TOKEN, trace);
-      return;
-    }
+    const { socket } = request;
     try {
-      const session = requests.hit(token, source.address, trace);
+      const refusal = this.#refusal(request);
+      const token = request.headers.authorization ?? '';
+      // Whoever is known by its token is held to its token's rate; all else to its address's.
+      const session =
+        refusal === undefined && token !== '' ? requests.hit(token, socket, trace) : undefined;
       if (session === undefined) {
-        this.#obtain({ token, source, startedAt }, response, trace);
+        this.#notHit({ token, startedAt, socket }, request, response, refusal, trace);
         return;
       }
       this.#give(response, session.credentials.body, trace);
-      this.#count(200, session.lastFailure === undefined ? 'hit' : 'stale', startedAt, source);
+      this.#count(200, session.lastFailure === undefined ? 'hit' : 'stale', startedAt, socket);
     } catch (error) {
-      this.#unexpected(response, error, trace, { startedAt, source });
+      this.#unexpected(response, error, trace, { startedAt, socket });
     }
   };
 
-  #count(status: number, outcome: RequestOutcome, startedAt: DurationMs, source: Source): void {
-    const { metrics, clock, lines } = this.#options;
+  /** Everything but hits counts against the address that it comes from. */
+  #notHit(
+    asked: Asked,
+    request: IncomingMessage,
+    response: ServerResponse,
+    refusal: ErrorAnswer | undefined,
+    trace: RequestTrace | undefined,
+  ): void {
+    const { sources } = this.#options;
+    const { startedAt, socket, token } = asked;
+    const source = sources.of(socket);
+    const admitted = source.admit(startedAt) || this.#isProbe(request);
+    const answer = admitted
+      ? (refusal ?? (token === '' ? NO_TOKEN : undefined))
+      : TOO_MANY_REQUESTS;
+    if (answer === undefined) {
+      this.#obtain(asked, source, response, trace);
+      return;
+    }
+    if (!this.#isProbe(request)) {
+      const outcome = answer === TOO_MANY_REQUESTS ? 'limited' : 'invalid';
+      this.#count(answer.status, outcome, startedAt, socket);
+      this.#logRefusal(answer, source);
+    }
+    this.#fail(response, answer, trace);
+  }
+
+  #count(status: number, outcome: RequestOutcome, startedAt: DurationMs, socket: Socket): void {
+    const { metrics, clock, lines, sources } = this.#options;
     const duration = clock.elapsed() - startedAt;
     metrics.answered(status, outcome, duration);
-    lines?.write({ address: source.address, status, outcome, milliseconds: duration }, 'request');
+    lines?.write(
+      { address: sources.of(socket).address, status, outcome, milliseconds: duration },
+      'request',
+    );
   }
 
   /** Says which requests are turned away; a client that errs goes on erring. */
@@ -130,18 +147,23 @@ export class CredentialsEndpoint {
     return this.#hosts.has(host) || this.#hosts.has(host.replace(/:\d+$/, ''));
   }
 
-  #obtain(asked: Asked, response: ServerResponse, trace: RequestTrace | undefined): void {
-    const { token, source, startedAt } = asked;
+  #obtain(
+    asked: Asked,
+    source: Source,
+    response: ServerResponse,
+    trace: RequestTrace | undefined,
+  ): void {
+    const { token, socket, startedAt } = asked;
     this.#options.requests.obtain(token, source.address, trace).then(
       (answer) => {
         if (answer.kind === 'bad-token') source.charge();
         if (answer.kind === 'credentials') {
           this.#give(response, answer.body, trace);
-          this.#count(200, answer.outcome, startedAt, source);
+          this.#count(200, answer.outcome, startedAt, socket);
           return;
         }
         const error = errorAnswer(answer);
-        this.#count(error.status, failureOutcome(answer.kind, error.status), startedAt, source);
+        this.#count(error.status, failureOutcome(answer.kind, error.status), startedAt, socket);
         if (answer.kind === 'bad-token') this.#logRefusal(error, source);
         this.#fail(response, error, trace);
       },
@@ -182,9 +204,9 @@ export class CredentialsEndpoint {
     response: ServerResponse,
     error: unknown,
     trace: RequestTrace | undefined,
-    { startedAt, source }: Pick<Asked, 'startedAt' | 'source'>,
+    { startedAt, socket }: Pick<Asked, 'startedAt' | 'socket'>,
   ): void {
-    this.#count(UNEXPECTED.status, 'error', startedAt, source);
+    this.#count(UNEXPECTED.status, 'error', startedAt, socket);
     this.#options.metrics.unexpectedErrors.inc();
     this.#options.log.error({ err: error }, 'a request failed in a way that it should not');
     if (!response.headersSent) this.#fail(response, UNEXPECTED, trace);
@@ -195,7 +217,7 @@ export class CredentialsEndpoint {
 /** A request that waits for its answer. */
 interface Asked {
   readonly token: string;
-  readonly source: Source;
+  readonly socket: Socket;
   readonly startedAt: DurationMs;
 }
 

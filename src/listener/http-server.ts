@@ -9,6 +9,9 @@ const MOST_HEADER_BYTES = 16 * 1024;
 
 /** What one client may cost, and how long. Values in milliseconds where they are times. */
 const LIMITS = {
+  // Requests without a body, as all of ours are, are spared the stream of one: a tenth of a
+  // hit's CPU time. Node.js before 24.12 does not know the option.
+  optimizeEmptyRequests: true,
   maxHeaderSize: MOST_HEADER_BYTES,
   // The header section and the whole request; a request has no body.
   headersTimeout: 5_000,

@@ -76,23 +76,27 @@ export class CredentialRequests {
    * cryptography, nothing but look-ups.
    *
    * @param token - As presented.
-   * @param address - The caller's, for the audit line.
+   * @param caller - Its socket; the address is read for the audit line alone.
    * @param trace - The request's trace, where traces are collected.
    * @returns The session whose credentials are the answer, or undefined when {@link obtain} has
    *   to be asked.
    */
-  hit(token: string, address: string, trace?: RequestTrace): Servable | undefined {
+  hit(
+    token: string,
+    caller: { readonly remoteAddress?: string | undefined },
+    trace?: RequestTrace,
+  ): Servable | undefined {
     const { clock, identity, sessions } = this.#options;
     const now = clock.now();
     const verified = identity.recall(token, now);
     if (verified === undefined) return undefined;
     const session = sessions.servable(verified.sessionKey, now);
-    if (session === undefined) return undefined;
+    if (session === undefined || !verified.budget.take(now)) return undefined;
     const { credentials } = session;
     if (now >= session.renewAt) sessions.renewIfDue(session, verified, now);
     if (verified.handed !== credentials) {
       verified.handed = credentials;
-      this.#audit(credentials, verified.pod, address);
+      this.#audit(credentials, verified.pod, caller.remoteAddress ?? '');
     }
     session.usage.served += 1;
     trace?.lookedUp(session.lastFailure === undefined ? 'hit' : 'stale', session);

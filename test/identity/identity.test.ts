@@ -53,6 +53,7 @@ function setUp({ keys = [one], most = 100, expected = EXPECTED }: SetUp = {}) {
     clock,
     keyRing,
     expected,
+    maxPodQps: 0,
     maxVerifiedTokens: most,
     workers: {
       verify: async (task): Promise<Verdict> => {

@@ -1,0 +1,33 @@
+import { readFileSync } from 'node:fs';
+import { BroadcastChannel, isMainThread } from 'node:worker_threads';
+
+// Loaded into a broker (`--import`) before it starts: on SIGUSR2, what no dependency should do is
+// done to it. The file that SABOTAGE names says what, and to which thread.
+
+const acts: Readonly<Record<string, () => void>> = {
+  throw: () => {
+    setImmediate(() => {
+      throw new Error('thrown by a dependency');
+    });
+  },
+  reject: () => void Promise.reject(new Error('rejected by a dependency')),
+  exit: () => process.exit(7),
+  hang: () => {
+    for (;;);
+  },
+  memory: () => {
+    for (const held: unknown[] = []; ; ) held.push(new Array(1_000_000).fill(held.length + 0.5));
+  },
+};
+
+const channel = new BroadcastChannel('sabotage');
+channel.unref();
+if (isMainThread) {
+  process.on('SIGUSR2', () => {
+    const [thread, act = ''] = readFileSync(process.env.SABOTAGE ?? '', 'utf8').split(' ');
+    if (thread === 'main') acts[act]?.();
+    else channel.postMessage(act);
+  });
+} else {
+  channel.onmessage = ({ data }) => acts[String(data)]?.();
+}

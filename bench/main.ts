@@ -20,7 +20,8 @@ function optionsOrExit(): BenchOptions {
 }
 
 /** Runs the scenarios one after the other. Broken ones end the run: it has no results then. */
-async function measure({ wanted, config, peer, quick }: BenchOptions): Promise<Results> {
+async function measure(options: BenchOptions): Promise<Results> {
+  const { wanted, config, peer, program, quick } = options;
   const started = new Date();
   const cores = separateCores();
   const progress = new Progress(process.stderr);
@@ -29,7 +30,7 @@ async function measure({ wanted, config, peer, quick }: BenchOptions): Promise<R
     for (const { name, shows, run } of wanted) {
       progress.begin(name, shows);
       const say = (text: string) => progress.say(text);
-      scenarios[name] = { shows, ...(await run({ config, cores, peer, progress: say })) };
+      scenarios[name] = { shows, ...(await run({ config, cores, peer, program, progress: say })) };
     }
   } finally {
     progress.end();
@@ -44,13 +45,13 @@ async function measure({ wanted, config, peer, quick }: BenchOptions): Promise<R
   };
 }
 
-function show(results: Results): void {
+function show(results: Results, directory: string): void {
   const { stdout } = process;
   for (const { headlines, tables } of Object.values(results.scenarios)) {
     stdout.write(`\n${tables.map(textTable).join('\n')}`);
     for (const headline of headlines) stdout.write(`${headline}\n`);
   }
-  const files = writeResults(results).map((file) => relative(process.cwd(), file));
+  const files = writeResults(results, directory).map((file) => relative(process.cwd(), file));
   stdout.write(`\n${Math.round(results.seconds)} s; results in ${files.join(' and ')}\n`);
 }
 
@@ -61,7 +62,7 @@ if (options.help) {
   // A run that is given up has to end what it has started; that happens on the way out.
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
   try {
-    show(await measure(options));
+    show(await measure(options), options.results);
   } catch (error) {
     const { message, stack } = error as Error;
     const told = error instanceof BrokenRunError ? message : (stack ?? message);

@@ -10,6 +10,8 @@ export interface BenchOptions {
   readonly wanted: readonly Scenario[];
   readonly config: BenchConfig;
   readonly peer: Peer | undefined;
+  readonly program: string | undefined;
+  readonly results: string;
 }
 
 export const USAGE = `npm run bench -- [options]
@@ -18,6 +20,8 @@ export const USAGE = `npm run bench -- [options]
   --quick            smaller numbers: all scenarios within two minutes
   --set KEY=VALUE    changes a field of the configuration, as hit-path.rounds=3 (repeatable)
   --config FILE      the configuration; default bench.config.json
+  --results DIR      where results go; default bench/results
+  --program FILE     another build of the program, as ../before/dist/main.js
   --peer URL         another agent that runs already, as http://127.0.0.1:8081: the same load,
                      side by side in turns
   --simulator URL    the simulated EKS that the peer uses; default http://127.0.0.1:8090
@@ -40,6 +44,8 @@ export function readOptions(args: readonly string[]): BenchOptions {
       quick: { type: 'boolean', default: false },
       set: { type: 'string', multiple: true, default: [] },
       config: { type: 'string', default: 'bench.config.json' },
+      results: { type: 'string', default: 'bench/results' },
+      program: { type: 'string' },
       peer: { type: 'string' },
       simulator: { type: 'string' },
       help: { type: 'boolean', default: false },
@@ -60,6 +66,8 @@ export function readOptions(args: readonly string[]): BenchOptions {
       ({ name }) => values.scenario.length === 0 || values.scenario.includes(name),
     ),
     config: readConfig(values.config, values),
+    program: values.program,
+    results: values.results,
     peer: values.peer === undefined ? undefined : readPeer(values.peer, values.simulator),
   };
 }

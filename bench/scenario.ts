@@ -15,6 +15,8 @@ export interface Bench {
   readonly config: BenchConfig;
   readonly cores: Cores | undefined;
   readonly peer: Peer | undefined;
+  /** The program's main file; undefined for the one that was built here. */
+  readonly program: string | undefined;
   /** Says what is being done, in a few words. */
   progress(text: string): void;
 }

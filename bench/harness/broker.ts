@@ -1,11 +1,14 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { RemoteSimulator } from '../../src/simulator/control-client.ts';
 import type { Address } from '../load/one-try.ts';
 import { ask } from './ask.ts';
 import { type Child, freePort, ready, startChild } from './child.ts';
 
-/** The program that is measured: the built one. */
-const PROGRAM = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
+/** The program that is measured unless another is named: the built one. */
+export const BUILT_PROGRAM = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 
 /** A broker in a process of its own. */
 export interface Broker extends AsyncDisposable {
@@ -20,7 +23,11 @@ export interface Broker extends AsyncDisposable {
 
 /** How to start a broker. */
 export interface BrokerOptions {
+  /** The file to run; default {@link BUILT_PROGRAM}. */
+  readonly program?: string | undefined;
   readonly core?: number | undefined;
+  /** Settings by their environment variables, which other builds ignore if they lack the flag. */
+  readonly env?: Readonly<Record<string, string>>;
   /** Further flags of `server`. */
   readonly flags?: readonly string[];
   /** Flags of Node.js. */
@@ -39,11 +46,12 @@ export async function startBroker(
 ): Promise<Broker> {
   const [port, probePort, metricsPort] = [await freePort(), await freePort(), await freePort()];
   const { nodeCredentials, region } = simulator;
+  const directory = mkdtempSync(join(tmpdir(), 'broker-bench-admin-'));
   const child = startChild(
     [
       process.execPath,
       ...(options.nodeFlags ?? []),
-      PROGRAM,
+      options.program ?? BUILT_PROGRAM,
       'server',
       `--cluster-name=${simulator.clusterName}`,
       `--endpoint=${simulator.url}`,
@@ -63,6 +71,8 @@ export async function startBroker(
         ...(nodeCredentials.sessionToken && { AWS_SESSION_TOKEN: nodeCredentials.sessionToken }),
         AWS_REGION: region,
         AWS_EC2_METADATA_DISABLED: 'true',
+        POD_IDENTITY_BROKER_ADMIN_SOCKET: join(directory, 'admin.sock'),
+        ...options.env,
       },
     },
   );
@@ -82,7 +92,10 @@ export async function startBroker(
     process: child,
     readyAfter,
     metrics: async () => readMetrics((await ask(metricsPort, { path: '/metrics' })).body),
-    [Symbol.asyncDispose]: () => child[Symbol.asyncDispose](),
+    [Symbol.asyncDispose]: async () => {
+      await child[Symbol.asyncDispose]();
+      rmSync(directory, { recursive: true, force: true });
+    },
   };
 }
 

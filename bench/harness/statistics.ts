@@ -27,6 +27,7 @@ export function percentile(sorted: readonly number[], part: number): number {
     const middle = sorted.length / 2;
     return ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2;
   }
-  const rank = Math.ceil((part / 100) * sorted.length);
+  // What binary fractions add to 99.9 % must not make it the next rank.
+  const rank = Math.ceil((part / 100) * sorted.length - 1e-9);
   return sorted[Math.max(0, rank - 1)] as number;
 }

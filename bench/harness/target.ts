@@ -32,7 +32,7 @@ export interface Target extends AsyncDisposable {
 
 /** Starts our program in a scope; or gives the peer, which runs already and goes on running. */
 export async function startTarget(
-  { cores, peer }: Pick<Bench, 'cores' | 'peer'>,
+  { cores, peer, program }: Pick<Bench, 'cores' | 'peer' | 'program'>,
   variant: Variant,
   simulator: RemoteSimulator,
   flags: readonly string[] = [],
@@ -44,6 +44,7 @@ export async function startTarget(
     return { variant, colour: 'peer', address, pid: undefined, [Symbol.asyncDispose]: leave };
   }
   const broker = await startBroker(simulator, {
+    program,
     core: cores?.target,
     flags: [`--session-scope=${variant}`, ...flags],
   });

@@ -17,7 +17,7 @@ export function countSpread({ median, min, max }: Spread): string {
 
 /** Milliseconds, with as many decimals as they deserve. */
 export function milliseconds(value: number): string {
-  if (value >= 10_000) return `${(value / 1_000).toFixed(1)} s`;
+  if (value >= 1_000) return `${Number((value / 1_000).toPrecision(3))} s`;
   if (value >= 100) return `${Math.round(value)} ms`;
   return `${value.toFixed(value < 10 ? 2 : 1)} ms`;
 }

@@ -68,7 +68,7 @@ function grid(
     }),
     `<line class="axis" x1="${left}" x2="${width - right}" y1="${floor}" y2="${floor}"/>`,
     label((left + width - right) / 2, height - 8, x.label, 'middle', 'axis-name'),
-    label(4, 11, y.label, 'start', 'axis-name'),
+    label(0, 12, y.label, 'start', 'axis-name'),
   ];
 }
 

@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { availableParallelism, cpus, release, totalmem } from 'node:os';
+import { cpus, release, totalmem } from 'node:os';
 import { autocannonVersion } from '../load/autocannon.ts';
 import { wrkVersion } from '../load/wrk.ts';
 import { nginxVersion } from '../servers/nginx.ts';
@@ -27,7 +27,7 @@ export function describeMachine(pinned: boolean): Machine {
   const file = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
   return {
     cpu: cpus()[0]?.model.trim() ?? 'unknown',
-    cores: availableParallelism(),
+    cores: cpus().length,
     memoryGiB: Math.round(totalmem() / 2 ** 30),
     kernel: release(),
     node: process.version,

@@ -64,9 +64,10 @@ function legend(chart: Chart): string {
 function table({ title, columns, rows, notes = [] }: Table): string {
   const row = (cells: readonly string[], kind: 'th' | 'td') =>
     `<tr>${cells.map((cell) => `<${kind}>${escaped(cell)}</${kind}>`).join('')}</tr>`;
-  return `<div class="scroll"><table><caption>${escaped(title)}</caption>
+  return `<h4>${escaped(title)}</h4>
+<div class="scroll"><table aria-label="${escaped(title)}">
 <thead>${row(columns, 'th')}</thead><tbody>${rows.map((cells) => row(cells, 'td')).join('')}</tbody></table></div>
-${notes.length === 0 ? '' : `<p class="quiet">${escaped(notes.join(' '))}</p>`}`;
+${notes.length === 0 ? '' : `<p class="quiet note">${escaped(notes.join(' '))}</p>`}`;
 }
 
 function sentence(text: string): string {

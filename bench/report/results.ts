@@ -1,5 +1,4 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import type { BenchConfig } from '../config/config.ts';
 import type { ScenarioReport } from '../scenario.ts';
 import type { Machine } from './machine.ts';
@@ -17,15 +16,12 @@ export interface Results {
   readonly scenarios: Readonly<Record<string, ScenarioReport & { readonly shows: string }>>;
 }
 
-/** Where results go: not part of the repository. */
-export const RESULTS = fileURLToPath(new URL('../results', import.meta.url));
-
 /**
  * Writes `<time>.json` and `report.html`.
  *
  * @returns Both paths.
  */
-export function writeResults(results: Results, directory = RESULTS): [string, string] {
+export function writeResults(results: Results, directory: string): [string, string] {
   mkdirSync(directory, { recursive: true });
   const time = results.startedAt.slice(0, 19).replaceAll(':', '-');
   const files: [string, string] = [`${directory}/${time}.json`, `${directory}/report.html`];

@@ -34,19 +34,28 @@ function linearScale(axis: Axis, values: readonly number[], room: number): Scale
   return { place: (value) => Math.min(1, value / end), ticks };
 }
 
+/** Where times are written at a logarithmic axis: in seconds, minutes, hours. */
+const ROUND_SECONDS = [0.1, 1, 10, 60, 600, 3_600, 36_000, 360_000] as const;
+
 function logScale(axis: Axis, values: readonly number[], room: number): Scale {
   const positive = values.filter((value) => value > 0);
   const least = Math.min(...positive, Number.MAX_VALUE);
-  const low = Math.floor(Math.log10(least) + 1e-9);
-  const high = Math.max(low + 1, Math.ceil(Math.log10(Math.max(...positive, least)) - 1e-9));
-  const place = (value: number) => (Math.log10(Math.max(value, 10 ** low)) - low) / (high - low);
+  const most = Math.max(...positive, least);
+  const candidates =
+    axis.unit === 's' ? ROUND_SECONDS : Array.from({ length: 16 }, (_, index) => 10 ** (index - 3));
+  const first = candidates.findLastIndex((value) => value <= least * (1 + 1e-9));
+  const low = Math.max(0, first);
+  const beyond = candidates.findIndex((value) => value >= most * (1 - 1e-9));
+  const high = Math.max(low + 1, beyond < 0 ? candidates.length - 1 : beyond);
+  const [bottom, top] = [candidates[low] as number, candidates[high] as number];
   const every = Math.ceil((high - low + 1) / (room + 1));
-  const ticks = [];
-  for (let power = low; power <= high; power += every) {
-    const value = 10 ** power;
-    ticks.push({ value, label: valueLabel(axis, value, value) });
-  }
-  return { place, ticks };
+  return {
+    place: (value) => Math.log(Math.max(value, bottom) / bottom) / Math.log(top / bottom),
+    ticks: candidates
+      .slice(low, high + 1)
+      .filter((_, index) => index % every === 0)
+      .map((value) => ({ value, label: valueLabel(axis, value, value) })),
+  };
 }
 
 function percentileScale(values: readonly number[]): Scale {
@@ -71,7 +80,7 @@ function niceStep(least: number): number {
 export function valueLabel({ unit = 'count' }: Axis, value: number, step = 0): string {
   if (unit === 'percent') return `${Number((value * 100).toFixed(1))} %`;
   if (unit === 's' && value >= 3_600) return `${short(value / 3_600)} h`;
-  if (unit === 's' && value >= 120 && step >= 60) return `${short(value / 60)} min`;
+  if (unit === 's' && value >= 60 && step >= 60) return `${short(value / 60)} min`;
   if (unit === 's') return `${short(value)} s`;
   if (unit === 'ms' && value >= 1_000) return `${short(value / 1_000)} s`;
   if (unit === 'ms') return `${short(value)} ms`;

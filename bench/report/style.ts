@@ -58,7 +58,8 @@ table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabu
 th, td { text-align: right; padding: 5px 10px; border-bottom: 1px solid var(--line); white-space: nowrap; vertical-align: bottom; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; white-space: normal; min-width: 11rem; }
 th { color: var(--quiet); font-weight: 600; }
-caption { text-align: left; font-weight: 600; padding: .8rem 0 .3rem; }
+h4 { font-size: .95rem; margin: 1.6rem 0 .2rem; }
+.note { font-size: .86rem; }
 details { margin-top: 1rem; }
 summary { cursor: pointer; color: var(--quiet); }
 pre { background: var(--card); padding: 12px; border-radius: 8px; overflow-x: auto; font-size: .8rem; }
@@ -67,5 +68,6 @@ pre { background: var(--card); padding: 12px; border-radius: 8px; overflow-x: au
   svg.wide { display: none; }
   svg.narrow { display: block; }
   h1 { font-size: 1.4rem; }
+  th:first-child, td:first-child { position: sticky; left: 0; background: var(--page); min-width: 8.5rem; max-width: 8.5rem; }
 }
 `;

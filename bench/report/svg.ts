@@ -11,8 +11,8 @@ export interface Frame {
 
 /** Both ways that a chart is drawn; style sheets show one of them. Text is as large in both. */
 export const FRAMES: readonly Frame[] = [
-  { kind: 'wide', width: 760, height: 320, left: 68, right: 20, top: 16, bottom: 46 },
-  { kind: 'narrow', width: 344, height: 280, left: 56, right: 12, top: 16, bottom: 46 },
+  { kind: 'wide', width: 760, height: 334, left: 68, right: 20, top: 30, bottom: 46 },
+  { kind: 'narrow', width: 344, height: 294, left: 56, right: 12, top: 30, bottom: 46 },
 ];
 
 /** Text as it may stand in markup. */

@@ -66,14 +66,15 @@ export const burst: Scenario = {
 };
 
 async function measure(bench: Bench) {
-  const { config, cores, progress } = bench;
+  const { config, cores, program, progress } = bench;
   const plan = config.burst;
   await using cluster = await startCluster({ seed: config.seed, latency: plan.latency });
   const { simulator } = cluster;
   // The hits come from one address; its budget is counted, and never used up.
   await using broker = await startBroker(simulator, {
+    program,
     core: cores?.target,
-    flags: ['--max-pod-qps=1000000'],
+    env: { POD_IDENTITY_BROKER_MAX_POD_QPS: '1000000' },
   });
   progress('creating pods');
   const serviceAccounts = await createServiceAccounts(simulator, plan.serviceAccounts);

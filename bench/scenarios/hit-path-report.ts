@@ -1,6 +1,7 @@
 import { type Spread, spread } from '../harness/statistics.ts';
-import type { BarChart, Colour } from '../report/chart.ts';
-import { countSpread, milliseconds, percent, ratio } from '../report/format.ts';
+import { PERCENTILES } from '../load/http-load.ts';
+import type { BarChart, Colour, LineChart } from '../report/chart.ts';
+import { count, countSpread, milliseconds, percent, ratio } from '../report/format.ts';
 import type { Table } from '../report/table.ts';
 import type { ScenarioReport } from '../scenario.ts';
 import type { HitSeries } from './hit-path.ts';
@@ -48,7 +49,7 @@ export function hitPathReport(
   return {
     headlines,
     tables: [ratioTable(comparisons, setting), figureTable(series)],
-    charts: [cpuChart(series)],
+    charts: [cpuChart(series), ...CHARTED.map((mode) => latencyChart(series, mode))],
     figures: { ...setting, comparisons, series },
   };
 }
@@ -93,7 +94,7 @@ function ratioTable(comparisons: readonly Comparison[], setting: HitPathSetting)
     ]),
     notes: [
       'Median of the turns (least–most), each turn beside the other server’s in the same round.',
-      `Tokens of ${setting.tokenBytes} bytes, bodies of ${setting.bodyBytes} bytes.`,
+      `Tokens of ${count(setting.tokenBytes)} bytes, bodies of ${count(setting.bodyBytes)} bytes.`,
       ...(setting.pinned ? [] : ['Nothing was pinned: this machine has one core, or no taskset.']),
     ],
   };
@@ -164,6 +165,28 @@ function cpuChart(series: readonly HitSeries[]): BarChart {
     })),
   };
 }
+
+/** Latencies at the load's own pace: each connection asks again as soon as it was answered. */
+function latencyChart(series: readonly HitSeries[], mode: string): LineChart {
+  const [load = 'wrk'] = series.map((one) => one.load);
+  const shown = series.filter((one) => one.connection === mode && one.load === load);
+  return {
+    kind: 'lines',
+    title: `Latency of hits under full load, ${MODE[mode]}`,
+    x: { label: 'percentile', scale: 'percentile' },
+    y: { label: 'latency', unit: 'ms', scale: 'log' },
+    lines: shown.map(({ server, turns }) => ({
+      label: SERVER[server] ?? server,
+      colour: server as Colour,
+      points: PERCENTILES.map((part, index) => [
+        part,
+        spread(turns.map(({ distribution }) => distribution[index] ?? Number.NaN)).median,
+      ]),
+    })),
+  };
+}
+
+const CHARTED = ['keep-alive', 'close'];
 
 const SERVER: Readonly<Record<string, string>> = {
   broker: 'broker',

@@ -13,6 +13,8 @@ import type { Address } from '../load/one-try.ts';
 
 /** A core is full from here on: what is left is the clock's tick and the kernel's own. */
 const FULL = 0.97;
+/** A server that uses less of its core than that could have answered more. */
+const SERVER_FULL = 0.93;
 
 /** A server whose hits are counted. */
 export interface HitServer {
@@ -34,7 +36,7 @@ export interface HitTurn extends HttpLoadResult {
   readonly loadBusy: number | undefined;
   /** Part of one core that went to processes which have no part in this. */
   readonly disturbance: number | undefined;
-  /** The load's core was full and the server's was not: requests a second say nothing. */
+  /** The load's core was full and the server idled: requests a second say nothing about it. */
   readonly boundByLoad: boolean;
 }
 
@@ -68,7 +70,10 @@ export async function hitTurn(
     cpuMicroseconds: pids === undefined ? undefined : (after.cpu - before.cpu) / requests,
     ...busy,
     disturbance: disturbance(before, after, seconds),
-    boundByLoad: (busy.loadBusy ?? 0) >= FULL && (busy.targetBusy ?? 1) < FULL,
+    boundByLoad:
+      (busy.loadBusy ?? 0) >= FULL &&
+      pids !== undefined &&
+      (after.cpu - before.cpu) / 1e6 < SERVER_FULL * seconds,
   };
 }
 

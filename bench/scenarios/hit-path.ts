@@ -35,14 +35,15 @@ export const hitPath: Scenario = {
   name: 'hit-path',
   shows: 'what an answer from a session costs, beside a bare node:http server and nginx',
   async run(bench) {
-    const { config, cores } = bench;
+    const { config, cores, program } = bench;
     const plan = config['hit-path'];
     const core = cores?.target;
     await using cluster = await clusterFor(bench);
     await using broker = await startBroker(cluster.simulator, {
+      program,
       core,
       // All of the load comes from one address. Its budget is counted, and never used up.
-      flags: ['--max-pod-qps=1000000'],
+      env: { POD_IDENTITY_BROKER_MAX_POD_QPS: '1000000' },
     });
     const pods = await createPods(cluster.simulator, {
       pods: plan.tokens,
@@ -89,10 +90,11 @@ interface Turns {
   readonly tokens: readonly string[];
   readonly connection: HttpLoad['connection'];
   readonly load: HitSeries['load'];
+  /** Default as configured, after a warm-up. */
   readonly rounds?: number;
 }
 
-/** Loads the servers in turn, A B C A B C …, after each was warmed up. */
+/** Loads the servers in turn, A B C A B C … */
 async function inTurns(
   { config, cores, progress }: Bench,
   servers: readonly Omit<HitServer, 'answerBytes'>[],
@@ -109,8 +111,10 @@ async function inTurns(
   });
   const known: HitServer[] = [];
   for (const server of servers) {
-    progress(`${connection}: ${server.name} warms up`);
-    await run(loadOf(server.address, plan.warmUpSeconds));
+    if (rounds === undefined) {
+      progress(`${connection}: ${server.name} warms up`);
+      await run(loadOf(server.address, plan.warmUpSeconds));
+    }
     const one = await tryOnce(server.address, tokens[0] ?? '', { patience: 10_000, connection });
     known.push({ ...server, answerBytes: load === 'wrk' ? one.bytes : undefined });
   }

@@ -37,15 +37,13 @@ export const slow: Scenario = {
     const cases = variants(bench).flatMap((variant) =>
       (variant === 'peer' ? FLIGHTS.slice(0, 1) : FLIGHTS).map((flights) => ({ variant, flights })),
     );
-    const figures: SlowFigures[] = [];
-    for (const sdk of SDKS) {
-      bench.progress(`${clients} clients like ${sdk.name}, all scopes at once`);
-      figures.push(
-        ...(await Promise.all(
-          cases.map(({ variant, flights }) => impatient(bench, variant, flights, sdk)),
-        )),
-      );
-    }
+    const names = SDKS.map(({ name }) => name).join(' and ');
+    bench.progress(`${clients} clients like ${names}, all scopes at once`);
+    const figures = await Promise.all(
+      SDKS.flatMap((sdk) =>
+        cases.map(({ variant, flights }) => impatient(bench, variant, flights, sdk)),
+      ),
+    );
     return {
       headlines: headlines(figures, latency),
       tables: [

@@ -10,7 +10,7 @@ export const startup: Scenario = {
   name: 'startup',
   shows: 'the time from exec of the built program until /readyz answers 200',
   async run(bench) {
-    const { config, cores, progress } = bench;
+    const { config, cores, program, progress } = bench;
     await using cluster = await startCluster({ seed: config.seed });
     const { runs } = config.startup;
     const times: number[] = [];
@@ -18,6 +18,7 @@ export const startup: Scenario = {
     // The first start reads the files from the disk; it is not counted.
     for (let run = 0; run <= runs; run += 1) {
       await using broker = await startBroker(cluster.simulator, {
+        program,
         core: cores?.target,
         probeInterval: 2,
       });

@@ -1,0 +1,13 @@
+import { createServer } from 'node:http';
+
+// A program with the command line of the broker that is ready at once, and gives every pod
+// credentials that nobody has issued.
+const flag = (name: string) =>
+  process.argv.find((word) => word.startsWith(`--${name}=`))?.slice(name.length + 3);
+const credentials = JSON.stringify({ AccessKeyId: 'ASIAWRONG' });
+for (const name of ['port', 'probe-port']) {
+  createServer((_request, response) => {
+    response.setHeader('Content-Length', credentials.length);
+    response.end(credentials);
+  }).listen(Number(flag(name)), '127.0.0.1');
+}

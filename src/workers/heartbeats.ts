@@ -46,9 +46,32 @@ export class Heartbeats {
  * given at once, since the first task may hang before there is another.
  */
 export function beat(): void {
-  const { heartbeats } = workerData as { heartbeats: SharedArrayBuffer };
-  const counts = new Int32Array(heartbeats);
-  const slot = threadId % SLOTS;
-  Atomics.store(counts, slot, 1);
-  setInterval(() => Atomics.add(counts, slot, 1), INTERVAL).unref();
+  Atomics.store(counts(), threadId % SLOTS, 1);
+  setInterval(giveSign, INTERVAL).unref();
+}
+
+/**
+ * On a worker thread: makes a task give signs of life too. Timers wait for all tasks that
+ * have come in, so a thread that is merely busy with a thousand would seem to hang.
+ */
+export function beating<In, Out>(task: (input: In) => Promise<Out>): (input: In) => Promise<Out> {
+  return async (input) => {
+    giveSign();
+    try {
+      return await task(input);
+    } finally {
+      giveSign();
+    }
+  };
+}
+
+function giveSign(): void {
+  Atomics.add(counts(), threadId % SLOTS, 1);
+}
+
+let shared: Int32Array | undefined;
+
+function counts(): Int32Array {
+  shared ??= new Int32Array((workerData as { heartbeats: SharedArrayBuffer }).heartbeats);
+  return shared;
 }

@@ -1,9 +1,12 @@
-import { beat } from './heartbeats.ts';
+import * as assumeRoleTask from './assume-role.ts';
+import * as fetchDocumentTask from './fetch-document.ts';
+import { beat, beating } from './heartbeats.ts';
+import * as verifyTask from './verify.ts';
 
 // The file that every worker thread runs: one export a task.
-export { assumeRole } from './assume-role.ts';
-export { fetchDocument } from './fetch-document.ts';
-export { verify } from './verify.ts';
+export const assumeRole = beating(assumeRoleTask.assumeRole);
+export const fetchDocument = beating(fetchDocumentTask.fetchDocument);
+export const verify = beating(verifyTask.verify);
 
 beat();
 

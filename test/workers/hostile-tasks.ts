@@ -1,4 +1,4 @@
-import { beat } from '../../src/workers/heartbeats.ts';
+import { beat, beating } from '../../src/workers/heartbeats.ts';
 import { settings } from '../../src/workers/settings.ts';
 
 // Tasks of a worker thread that do what no task should. The token says what.
@@ -12,7 +12,7 @@ export function ping(): true {
 /** How many tasks this thread has begun. */
 let begun = 0;
 
-export function verify({ token }: { token: string }): unknown {
+export const verify = beating(async ({ token }: { token: string }): Promise<unknown> => {
   begun += 1;
   const [what, once] = token.split(' ');
   if (once === 'once' && !isFirst()) return { token };
@@ -21,6 +21,9 @@ export function verify({ token }: { token: string }): unknown {
       throw new Error('thrown by the task');
     case 'exit':
       return process.exit(7);
+    case 'busy':
+      for (const until = performance.now() + 10; performance.now() < until; );
+      return { token };
     case 'hang':
       for (;;);
     case 'memory':
@@ -28,7 +31,7 @@ export function verify({ token }: { token: string }): unknown {
     default:
       return { token, begun, clusterName: settings().clusterName };
   }
-}
+});
 
 /** Whether no thread was here before; told in a slot of shared memory that none beats in. */
 function isFirst(): boolean {

@@ -206,7 +206,7 @@ t.test('what is no flush', { buffered: true }, async (t) => {
     ['POST', '/flush', '{"namespace":1}', 400],
     ['POST', '/flush', '{"nmaespace":"shop"}', 400],
     ['POST', '/flush', '{"serviceAccount":"web"}', 400],
-    ['POST', '/flush', `{"namespace":"${'x'.repeat(5_000)}"}`, 413],
+    ['POST', '/flush', `{"namespace":"${'x'.repeat(21_000)}"}`, 413],
   ] as const) {
     t.equal(
       await post(socket, method, path, body),

@@ -84,7 +84,14 @@ export async function startTraceCollection(
 }
 
 async function exporter(environment: NodeJS.ProcessEnv): Promise<SpanExporter> {
-  if (environment.OTEL_TRACES_EXPORTER?.trim() === 'console') return new ConsoleSpanExporter();
+  const name = environment.OTEL_TRACES_EXPORTER?.trim() || 'otlp';
+  if (name === 'console') return new ConsoleSpanExporter();
+  if (name !== 'otlp') {
+    throw new TraceConfigError(
+      `OTEL_TRACES_EXPORTER: ${JSON.stringify(name)} is not supported (otlp, console, none)`,
+    );
+  }
+  checkEndpoints(environment);
   const protocol =
     environment.OTEL_EXPORTER_OTLP_TRACES_PROTOCOL ||
     environment.OTEL_EXPORTER_OTLP_PROTOCOL ||
@@ -105,6 +112,17 @@ async function exporter(environment: NodeJS.ProcessEnv): Promise<SpanExporter> {
   }
 }
 
+/** The exporter takes an endpoint that it cannot read for the default one. */
+function checkEndpoints(environment: NodeJS.ProcessEnv): void {
+  for (const name of ['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', 'OTEL_EXPORTER_OTLP_ENDPOINT']) {
+    const text = environment[name];
+    if (!text) continue;
+    if (!/^https?:$/.test(URL.parse(text)?.protocol ?? '')) {
+      throw new TraceConfigError(`${name} must be a URL that begins with http:// or https://`);
+    }
+  }
+}
+
 function sampler(environment: NodeJS.ProcessEnv): Sampler {
   const name = environment.OTEL_TRACES_SAMPLER || 'parentbased_traceidratio';
   const given = environment.OTEL_TRACES_SAMPLER_ARG;
@@ -112,16 +130,24 @@ function sampler(environment: NodeJS.ProcessEnv): Sampler {
   if (!(ratio >= 0 && ratio <= 1)) {
     throw new TraceConfigError('OTEL_TRACES_SAMPLER_ARG must be a number from 0 to 1');
   }
-  const root: Record<string, () => Sampler> = {
-    always_on: () => new AlwaysOnSampler(),
-    always_off: () => new AlwaysOffSampler(),
-    traceidratio: () => new TraceIdRatioBasedSampler(ratio),
-  };
-  const bare = root[name.replace(/^parentbased_/, '')];
+  const bare = bareSampler(name.replace(/^parentbased_/, ''), ratio);
   if (bare === undefined) {
     throw new TraceConfigError(`OTEL_TRACES_SAMPLER: ${JSON.stringify(name)} is not known`);
   }
-  return name.startsWith('parentbased_') ? new ParentBasedSampler({ root: bare() }) : bare();
+  return name.startsWith('parentbased_') ? new ParentBasedSampler({ root: bare }) : bare;
+}
+
+function bareSampler(name: string, ratio: number): Sampler | undefined {
+  switch (name) {
+    case 'always_on':
+      return new AlwaysOnSampler();
+    case 'always_off':
+      return new AlwaysOffSampler();
+    case 'traceidratio':
+      return new TraceIdRatioBasedSampler(ratio);
+    default:
+      return undefined;
+  }
 }
 
 function batching(environment: NodeJS.ProcessEnv): {

@@ -9,7 +9,8 @@ import type { TraceCollection } from './otel-sdk.ts';
 export function asksForTraces(environment: NodeJS.ProcessEnv): boolean {
   if (/^true$/i.test(environment.OTEL_SDK_DISABLED ?? '')) return false;
   const exporter = environment.OTEL_TRACES_EXPORTER?.trim();
-  if (exporter) return exporter === 'otlp' || exporter === 'console';
+  // What cannot be done is said where it is tried.
+  if (exporter) return exporter !== 'none';
   return Boolean(
     environment.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT || environment.OTEL_EXPORTER_OTLP_ENDPOINT,
   );

@@ -74,7 +74,8 @@ t.test('a flush beats the fetch that began before it', { buffered: true }, async
   cluster.associate('web');
   simulator.faults.add({ kind: 'slow', delay: 3_000, calls: 1 });
   const early = [1, 2, 3].map(() => ask(broker, cluster.pod('web').token));
-  await pause(300);
+  for (let waited = 0; simulator.counts().inFlight === 0 && waited < 100; waited += 1)
+    await pause(50);
   t.equal(simulator.counts().inFlight, 1, 'the fetch is under way');
   change(simulator, 'web', 'other');
   t.match(await flush(socket), { code: 0, stdout: '1 session flushed\n' });

@@ -151,7 +151,7 @@ t.test('SIGTERM under load', { buffered: true }, async (t) => {
     );
   }
   for (const { answers, failures } of await Promise.all(brief)) {
-    t.ok(answers > 10);
+    t.ok(answers > 0);
     t.strictSame(
       failures.filter(({ at }) => at < signalled - 100),
       [],

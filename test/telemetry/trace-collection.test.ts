@@ -13,18 +13,18 @@ t.test('as JSON and as protobuf, packed or not', async (t) => {
     ['http/json', 'gzip'],
     ['http/protobuf', 'none'],
   ] as const) {
-      const { broker, token, spans } = await startTracedBroker(t, {
-        env: {
-          OTEL_EXPORTER_OTLP_PROTOCOL: protocol,
-          OTEL_EXPORTER_OTLP_COMPRESSION: compression,
-          OTEL_SERVICE_NAME: 'renamed',
-        },
-      });
-      await broker.get(token('cart'));
-      const { requests, calls } = await spans();
-      t.match(requests, [{ service: 'renamed', kind: 'server' }], `${protocol}, ${compression}`);
-      t.equal(calls[0]?.attributes.get('rpc.method'), 'AssumeRoleForPodIdentity');
-      t.equal(requests[0]?.attributes.get('server.port'), broker.port);
+    const { broker, token, spans } = await startTracedBroker(t, {
+      env: {
+        OTEL_EXPORTER_OTLP_PROTOCOL: protocol,
+        OTEL_EXPORTER_OTLP_COMPRESSION: compression,
+        OTEL_SERVICE_NAME: 'renamed',
+      },
+    });
+    await broker.get(token('cart'));
+    const { requests, calls } = await spans();
+    t.match(requests, [{ service: 'renamed', kind: 'server' }], `${protocol}, ${compression}`);
+    t.equal(calls[0]?.attributes.get('rpc.method'), 'AssumeRoleForPodIdentity');
+    t.equal(requests[0]?.attributes.get('server.port'), broker.port);
   }
 });
 

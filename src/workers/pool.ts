@@ -137,9 +137,10 @@ export class WorkerPool implements Workers {
     pool.on('workerDestroy', () => {
       if (!this.#closed) this.#options.onReplaced();
     });
-    pool.on('error', (error: Error) =>
-      log.error({ reason: error.message }, 'worker thread failed'),
-    );
+    // A thread that is ended while it still starts fails too; that is no news when closing.
+    pool.on('error', (error: Error) => {
+      if (!this.#closed) log.error({ reason: error.message }, 'worker thread failed');
+    });
     return pool;
   }
 

@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { demoCommand } from './demo.ts';
 import { explainCommand } from './explain.ts';
 import { flushCommand } from './flush.ts';
+import { initializeCommand } from './initialize.ts';
 import { serverCommand } from './server.ts';
 import { statusCommand } from './status.ts';
 import { tracesCommand } from './traces.ts';
@@ -20,6 +21,7 @@ async function program(args: readonly string[]): Promise<Command> {
   return new Command('pod-identity-broker')
     .description('Gives the pods of a node their EKS Pod Identity credentials.')
     .showSuggestionAfterError()
+    .addCommand(initializeCommand())
     .addCommand(serverCommand())
     .addCommand(statusCommand())
     .addCommand(explainCommand())

@@ -84,6 +84,13 @@ function timeout(flags: string, description: string, milliseconds: number): Opti
   );
 }
 
+/** `--verbosity`, of every command that logs. */
+export function verbosityOption(): Option {
+  return option('-v, --verbosity <level>', `log level: ${VERBOSITIES.join(', ')}`)
+    .argParser(reader(value.oneOf(VERBOSITIES)))
+    .default('info');
+}
+
 /**
  * Adds the flags of `server` to a command: those of the existing agent with its spellings
  * and defaults, and the broker's own. Each can come from the environment too
@@ -196,9 +203,7 @@ export function addServerOptions(command: Command): Command {
         .argParser(reader(value.boolean))
         .preset('true')
         .default(false),
-      option('-v, --verbosity <level>', `log level: ${VERBOSITIES.join(', ')}`)
-        .argParser(reader(value.oneOf(VERBOSITIES)))
-        .default('info'),
+      verbosityOption(),
     ],
   };
   for (const [group, options] of Object.entries(groups)) {

@@ -2,7 +2,7 @@ import { type ChildProcess, type SpawnOptions, spawn, spawnSync } from 'node:chi
 import { randomBytes } from 'node:crypto';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import { fileURLToPath } from 'node:url';
-import { findIp, ip, ipPath } from './ip-command.ts';
+import { findIp, ip, ipPath } from '../network/ip-command.ts';
 
 // A node and its pods as network namespaces of Linux:
 //

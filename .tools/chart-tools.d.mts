@@ -1,0 +1,2 @@
+export function chartToolsFolder(): string;
+export function installChartTools(): string | undefined;

@@ -1,0 +1,2 @@
+export function schemasFolder(): string;
+export function makeSchemas(): string | undefined;

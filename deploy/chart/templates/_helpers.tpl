@@ -1,0 +1,80 @@
+{{- /* The chart's name, or what stands for it. */ -}}
+{{- define "broker.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "broker.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name (include "broker.name" .) | trunc 63 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- /* A name with a variant's suffix behind it; takes `name` and `suffix`. */ -}}
+{{- define "broker.suffixed" -}}
+{{- if .suffix }}
+{{- printf "%s-%s" (.name | trunc (int (sub 62 (len .suffix))) | trimSuffix "-") .suffix }}
+{{- else }}
+{{- .name }}
+{{- end }}
+{{- end }}
+
+{{- /* What all pods of a release have in common. */ -}}
+{{- define "broker.commonLabels" -}}
+app: {{ include "broker.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "broker.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/name: {{ include "broker.name" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{ include "broker.commonLabels" . }}
+{{- end }}
+
+{{- define "broker.image" -}}
+{{- with .Values.image }}
+{{- if .override }}
+{{- .override }}
+{{- else if .digest }}
+{{- printf "%s@%s" .repository .digest }}
+{{- else }}
+{{- printf "%s:%s" .repository (default $.Chart.AppVersion .tag) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "broker.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create }}
+{{- default (include "broker.fullname" .) .Values.serviceAccount.name }}
+{{- else }}
+{{- default "default" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{- /* Flags and values of a map, a list item each; a list repeats its flag. */ -}}
+{{- define "broker.args" -}}
+{{- range $flag, $value := . }}
+{{- range $one := (kindIs "slice" $value | ternary $value (list $value)) }}
+- {{ $flag | quote }}
+- {{ $one | toString | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* Half of the memory limit in MiB: what a heap may take. Empty without a limit. */ -}}
+{{- define "broker.heapMiB" -}}
+{{- with (.Values.resources.limits | default dict).memory }}
+{{- $limit := toString . }}
+{{- $number := regexFind "^[0-9]+" $limit | int64 }}
+{{- $unit := regexFind "[A-Za-z]*$" $limit }}
+{{- $bytes := dict "" 1 "k" 1000 "Ki" 1024 "M" 1000000 "Mi" 1048576 "G" 1000000000 "Gi" 1073741824 }}
+{{- div (mul $number (get $bytes $unit | int64)) 2097152 }}
+{{- end }}
+{{- end }}
+
+{{- /* Whether the server talks to the API server, and has a token for that. */ -}}
+{{- define "broker.needsApiServer" -}}
+{{- end }}

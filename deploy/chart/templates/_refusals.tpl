@@ -1,0 +1,45 @@
+{{- /* Values that cannot be taken, with what to write instead: all of them in one message. */ -}}
+{{- define "broker.refuse" -}}
+{{- $refused := list }}
+{{- with .Values }}
+{{- if eq .clusterName "EKS_CLUSTER_NAME" }}
+{{- $refused = append $refused "clusterName: EKS_CLUSTER_NAME stands for the name of your cluster; write that name" }}
+{{- end }}
+{{- if eq (toString (.env).AWS_REGION) "AWS_REGION_NAME" }}
+{{- $refused = append $refused "env.AWS_REGION: AWS_REGION_NAME stands for your region; write its name, or leave it out: the instance metadata service names it" }}
+{{- end }}
+{{- if .image.containerRegistry }}
+{{- $refused = append $refused "image.containerRegistry: is where the existing agent's image is kept; write image.repository, the whole name of this one without its tag" }}
+{{- end }}
+{{- if .image.region }}
+{{- $refused = append $refused "image.region: is that of the existing agent's image; leave it out" }}
+{{- end }}
+{{- if contains "eks-pod-identity-agent" (.image.override | default "") }}
+{{- $refused = append $refused "image.override: names the existing agent's image; write image.repository, or the whole name of this one" }}
+{{- else if not (or .image.repository .image.override) }}
+{{- $refused = append $refused "image.repository: is required: where you keep this image" }}
+{{- end }}
+{{- if contains "eks-pod-identity-agent" (.image.repository | default "") }}
+{{- $refused = append $refused "image.repository: names the existing agent's image; write that of this one" }}
+{{- end }}
+{{- if .agent.command }}
+{{- $refused = append $refused "agent.command: the image's entry point is the broker; leave it out, and write flags in agent.additionalArgs" }}
+{{- end }}
+{{- if .init.command }}
+{{- $refused = append $refused "init.command: the image's entry point is the broker; leave it out, and write flags in init.additionalArgs" }}
+{{- end }}
+{{- if .agent.metrics }}
+{{- $refused = append $refused "agent.metrics: write metrics" }}
+{{- end }}
+{{- if and .agent.advertiseProxyPort ((.updateStrategy).rollingUpdate).maxSurge }}
+{{- $refused = append $refused "agent.advertiseProxyPort: with updateStrategy.rollingUpdate.maxSurge the new pod would wait for the old one's ports, and the old one for the new; write false" }}
+{{- end }}
+{{- $limit := toString ((.resources.limits | default dict).memory | default "") }}
+{{- if and $limit (not (regexMatch "^[0-9]+(k|Ki|M|Mi|G|Gi)?$" $limit)) }}
+{{- $refused = append $refused (printf "resources.limits.memory: %s: write a whole number of Mi or Gi; the heap is half of it" $limit) }}
+{{- end }}
+{{- end }}
+{{- if $refused }}
+{{- fail (printf "\n\n%s\n" (join "\n" $refused)) }}
+{{- end }}
+{{- end }}

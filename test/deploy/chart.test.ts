@@ -1,0 +1,437 @@
+import { readFileSync } from 'node:fs';
+import { Command } from 'commander';
+import t from 'tap';
+import { addServerOptions, serverConfig } from '../../src/config/server-options.ts';
+import {
+  faults,
+  helmTemplate,
+  type Manifest,
+  needsChartTools,
+  ofKind,
+  REQUIRED,
+  render,
+  type Values,
+} from './chart.ts';
+
+const skip = needsChartTools();
+const version = JSON.parse(
+  readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
+).version;
+
+const ALL_VARIANTS = {
+  cloud: { create: true },
+  hybrid: { create: true },
+  'hybrid-bottlerocket': { create: true },
+};
+
+/** Values that between them use everything that there is. */
+const COMBINATIONS: Readonly<Record<string, Values>> = {
+  defaults: {},
+  'all variants': { daemonsets: ALL_VARIANTS },
+  everything: {
+    daemonsets: {
+      cloud: {
+        create: true,
+        nameSuffix: 'ec2',
+        affinity: { nodeAffinity: {} },
+        additionalArgs: { '--max-pod-qps': 50 },
+        volumes: [{ name: 'keys', emptyDir: {} }],
+        volumeMounts: [{ name: 'keys', mountPath: '/keys' }],
+        additionalSecurityContext: { seLinuxOptions: { type: 'spc_t' } },
+      },
+      hybrid: { create: true },
+      'hybrid-bottlerocket': { create: true },
+    },
+    image: { ...REQUIRED.image, digest: `sha256:${'0'.repeat(64)}`, pullPolicy: 'Always' },
+    imagePullSecrets: [{ name: 'pull' }],
+    agent: {
+      additionalArgs: { '-v': 'trace', '--pod-scope': ['a', 'b/c'], '--rotate-credentials': true },
+      probePort: 2704,
+      advertiseProxyPort: true,
+    },
+    init: { additionalArgs: { '-v': 'trace' }, privileged: false },
+    sessionScope: 'pod',
+    podScope: ['shop', 'bank/till'],
+    env: { AWS_REGION: 'us-iso-east-1', HTTPS_PROXY: 'http://proxy:3128', NUMBER: 1 },
+    otel: { endpoint: 'http://$(HOST_IP):4318', sampler: 'traceidratio', samplerArg: 0.1 },
+    metrics: {
+      port: 2706,
+      extraLabels: { 'prometheus.io/port': 2706 },
+      serviceMonitor: { enabled: true, interval: '30s', extraLabels: { release: 'prometheus' } },
+    },
+    nodeSelector: { 'pod-identity': 'broker' },
+    podAnnotations: { a: 'b' },
+    podLabels: { c: 'd' },
+    serviceAccount: { name: 'other', annotations: { e: 'f' } },
+    nameOverride: 'short',
+    fullnameOverride: '',
+    resources: { limits: { memory: '1Gi', cpu: 1 } },
+  },
+  'without what can be left out': {
+    init: { create: false },
+    agent: { livenessEndpoint: '', readinessEndpoint: '' },
+    metrics: { enabled: false },
+    serviceAccount: { create: false },
+    resources: { limits: null, requests: null },
+    tolerations: null,
+  },
+  surge: {
+    updateStrategy: {
+      type: 'RollingUpdate',
+      rollingUpdate: { maxSurge: 1, maxUnavailable: 0 },
+    },
+  },
+};
+
+t.test('every combination is what the API knows', { skip }, async (t) => {
+  for (const [name, values] of Object.entries(COMBINATIONS)) {
+    const manifests = render(values);
+    t.ok(ofKind(manifests, 'DaemonSet').length > 0, name);
+    t.strictSame(faults(manifests), [], name);
+  }
+  const [wrong] = ofKind(render({}), 'DaemonSet');
+  wrong.spec.template.spec.dnsPolice = 'Default';
+  t.match(faults([wrong]), [/dnsPolice/], 'and a fault would be found');
+});
+
+t.test('the flags of every combination are those of `server`', { skip }, async (t) => {
+  for (const [name, values] of Object.entries(COMBINATIONS)) {
+    for (const daemonSet of ofKind(render(values), 'DaemonSet')) {
+      const config = parsed(server(daemonSet).args);
+      t.equal(config.clusterName, 'my-cluster', `${name}: ${daemonSet.metadata.name}`);
+    }
+  }
+  const [cloud, hybrid] = ofKind(render(COMBINATIONS.everything as Values), 'DaemonSet').map(
+    (daemonSet) => parsed(server(daemonSet).args),
+  );
+  t.match(cloud, {
+    probePort: 2_704,
+    metricsPort: 2_706,
+    sessionScope: 'pod',
+    verbosity: 'trace',
+    maxPodQps: 50,
+    rotateCredentials: true,
+    podScope: [
+      { namespace: 'shop' },
+      { namespace: 'bank', serviceAccount: 'till' },
+      { namespace: 'a' },
+      { namespace: 'b', serviceAccount: 'c' },
+    ],
+  });
+  t.equal(hybrid?.maxPodQps, 200, 'a variant’s own flags are its own');
+});
+
+/** Reads the arguments of a container as the program does. */
+function parsed(args: readonly string[]) {
+  t.equal(args[0], 'server');
+  const command = addServerOptions(new Command('server')).exitOverride();
+  command.parse(args.slice(1), { from: 'user' });
+  return serverConfig(command, {});
+}
+
+function podSpec(daemonSet: Manifest): Manifest {
+  return daemonSet.spec.template.spec;
+}
+
+function server(daemonSet: Manifest): Manifest {
+  return podSpec(daemonSet).containers[0];
+}
+
+/** The values of a container's variables. */
+function variables(container: Manifest): Record<string, string> {
+  return Object.fromEntries(
+    container.env.map((one: Manifest) => [one.name, one.value ?? one.valueFrom.fieldRef.fieldPath]),
+  );
+}
+
+t.test('what every variant has', { skip }, async (t) => {
+  const daemonSets = ofKind(render({ daemonsets: ALL_VARIANTS }), 'DaemonSet');
+  t.equal(daemonSets.length, 3);
+  const selectors = new Set(daemonSets.map(({ spec }) => JSON.stringify(spec.selector)));
+  t.equal(selectors.size, 3, 'selectors of their own');
+  for (const daemonSet of daemonSets) {
+    t.match(
+      daemonSet.spec.template.metadata.labels,
+      daemonSet.spec.selector.matchLabels,
+      'which their pods have',
+    );
+    t.match(podSpec(daemonSet), {
+      hostNetwork: true,
+      dnsPolicy: 'Default',
+      priorityClassName: 'system-node-critical',
+      automountServiceAccountToken: false,
+      tolerations: [{ operator: 'Exists' }],
+    });
+    const { securityContext, resources, ports, env } = server(daemonSet);
+    t.match(securityContext, {
+      allowPrivilegeEscalation: false,
+      readOnlyRootFilesystem: true,
+      capabilities: { drop: ['ALL'], add: ['NET_BIND_SERVICE'] },
+      seccompProfile: { type: 'RuntimeDefault' },
+    });
+    t.strictSame(securityContext.capabilities.add, ['NET_BIND_SERVICE']);
+    t.notOk(securityContext.privileged);
+    t.equal(resources.limits.cpu, undefined, 'no CPU limit');
+    t.equal(ports, undefined, 'no ports');
+    t.equal(variables({ env }).NODE_NAME, 'spec.nodeName');
+    const [init] = podSpec(daemonSet).initContainers;
+    t.strictSame(init.args, ['initialize', '--server-uid', String(securityContext.runAsUser)]);
+    t.match(init.securityContext, { privileged: true, runAsUser: 0, readOnlyRootFilesystem: true });
+  }
+});
+
+t.test('variants and their nodes', { skip }, async (t) => {
+  const [cloud, hybrid, bottlerocket] = ofKind(render({ daemonsets: ALL_VARIANTS }), 'DaemonSet');
+  t.strictSame(
+    [cloud, hybrid, bottlerocket].map(({ metadata }) => metadata.name),
+    [
+      'pod-identity-broker',
+      'pod-identity-broker-hybrid',
+      'pod-identity-broker-hybrid-bottlerocket',
+    ],
+  );
+  t.match(server(cloud).securityContext, { runAsUser: 64_023, runAsNonRoot: true });
+  for (const [daemonSet, folder] of [
+    [hybrid, '/eks-hybrid/.aws'],
+    [bottlerocket, '/var/eks-hybrid/.aws'],
+  ] as const) {
+    t.match(server(daemonSet).securityContext, { runAsUser: 0, runAsNonRoot: false });
+    t.equal(parsed(server(daemonSet).args).rotateCredentials, true);
+    const mount = server(daemonSet).volumeMounts.find(
+      ({ name }: Manifest) => name === 'aws-credentials',
+    );
+    t.match(mount, { mountPath: '/root/.aws', readOnly: true });
+    t.equal(variables(server(daemonSet)).AWS_SHARED_CREDENTIALS_FILE, '/root/.aws/credentials');
+    const volume = podSpec(daemonSet).volumes.find(
+      ({ name }: Manifest) => name === 'aws-credentials',
+    );
+    t.match(volume.hostPath, { path: folder, type: 'Directory' });
+  }
+  t.equal(server(bottlerocket).securityContext.seLinuxOptions.type, 'spc_t');
+
+  // Every kind of node is in one variant at most, and Fargate's and Auto Mode's in none.
+  const nodes: Readonly<Record<string, [Record<string, string>, number | undefined]>> = {
+    'EC2 node': [{}, 0],
+    'Bottlerocket on EC2': [{ 'os.bottlerocket.aws/variant': 'x' }, 0],
+    'hybrid node': [{ 'eks.amazonaws.com/compute-type': 'hybrid' }, 1],
+    'hybrid Bottlerocket': [
+      {
+        'eks.amazonaws.com/compute-type': 'hybrid',
+        'os.bottlerocket.aws/variant': 'x',
+        'os.bottlerocket.aws/version': '1',
+      },
+      2,
+    ],
+    Fargate: [{ 'eks.amazonaws.com/compute-type': 'fargate' }, undefined],
+    'Auto Mode': [{ 'eks.amazonaws.com/compute-type': 'auto' }, undefined],
+    Windows: [{ 'kubernetes.io/os': 'windows' }, undefined],
+  };
+  for (const [name, [labels, expected]] of Object.entries(nodes)) {
+    const node = { 'kubernetes.io/os': 'linux', 'kubernetes.io/arch': 'arm64', ...labels };
+    const taken = [cloud, hybrid, bottlerocket].flatMap((one, index) =>
+      admits(one, node) ? [index] : [],
+    );
+    t.strictSame(taken, expected === undefined ? [] : [expected], name);
+  }
+});
+
+/** Whether a DaemonSet's affinity admits a node with these labels. */
+function admits(daemonSet: Manifest, labels: Readonly<Record<string, string>>): boolean {
+  const [term] =
+    podSpec(daemonSet).affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution
+      .nodeSelectorTerms;
+  return term.matchExpressions.every(({ key, operator, values }: Manifest) => {
+    const label = labels[key];
+    if (operator === 'In') return label !== undefined && values.includes(label);
+    if (operator === 'NotIn') return label === undefined || !values.includes(label);
+    return operator === 'Exists' ? label !== undefined : label === undefined;
+  });
+}
+
+t.test('values of the existing chart that mean the same', { skip }, async (t) => {
+  const manifests = render({
+    agent: { additionalArgs: { '-v': 'trace' }, advertiseProxyPort: true, probePort: 2710 },
+    init: { additionalArgs: { '-v': 'trace' }, create: true },
+    env: { AWS_REGION: 'eu-central-1' },
+    affinity: { nodeAffinity: { preferredDuringSchedulingIgnoredDuringExecution: [] } },
+    metrics: { enabled: true, port: 2711, serviceMonitor: { enabled: true, interval: '5s' } },
+    tolerations: [{ key: 'a', operator: 'Exists' }],
+    priorityClassName: 'high',
+    podLabels: { team: 'platform' },
+    updateStrategy: { type: 'OnDelete', rollingUpdate: null },
+  });
+  const [daemonSet] = ofKind(manifests, 'DaemonSet');
+  t.match(server(daemonSet), {
+    ports: [{ containerPort: 80 }, { containerPort: 2710 }, { containerPort: 2711 }],
+    readinessProbe: { httpGet: { host: 'localhost', path: '/readyz', port: 2710 } },
+    livenessProbe: { httpGet: { host: 'localhost', path: '/healthz', port: 2710 } },
+  });
+  t.equal(variables(server(daemonSet)).AWS_REGION, 'eu-central-1');
+  t.match(parsed(server(daemonSet).args), { verbosity: 'trace', probePort: 2_710 });
+  t.match(podSpec(daemonSet).initContainers[0].args.slice(-2), ['-v', 'trace']);
+  t.match(podSpec(daemonSet), {
+    priorityClassName: 'high',
+    tolerations: [{ key: 'a' }],
+    affinity: { nodeAffinity: { preferredDuringSchedulingIgnoredDuringExecution: [] } },
+  });
+  t.equal(podSpec(daemonSet).affinity.nodeAffinity.required, undefined);
+  t.strictSame(daemonSet.spec.updateStrategy, { type: 'OnDelete' });
+  const [monitor] = ofKind(manifests, 'ServiceMonitor');
+  const [service] = ofKind(manifests, 'Service');
+  t.match(monitor.spec.endpoints, [{ port: 'metrics', interval: '5s', path: '/metrics' }]);
+  t.match(service.metadata.labels, monitor.spec.selector.matchLabels, 'finds the service');
+  t.match(daemonSet.spec.template.metadata.labels, service.spec.selector, 'which finds the pods');
+  t.match(service.spec.ports, [{ name: 'metrics', port: 2711 }]);
+  t.equal(daemonSet.spec.template.metadata.annotations['prometheus.io/port'], '2711');
+});
+
+t.test('isolated partitions have a CA bundle of the node’s', { skip }, async (t) => {
+  const [daemonSet] = ofKind(render({ env: { AWS_REGION: 'us-isob-east-1' } }), 'DaemonSet');
+  const path = '/etc/pki/tls/certs/ca-bundle.crt';
+  t.equal(variables(server(daemonSet)).AWS_CA_BUNDLE, path);
+  t.ok(server(daemonSet).volumeMounts.some(({ mountPath }: Manifest) => mountPath === path));
+  const [other] = ofKind(render({ env: { AWS_REGION: 'us-east-1' } }), 'DaemonSet');
+  t.equal(variables(server(other)).AWS_CA_BUNDLE, undefined);
+});
+
+t.test('the heap is half of the memory limit', { skip }, async (t) => {
+  for (const [limits, heap] of [
+    [{ memory: '256Mi' }, '--max-old-space-size=128'],
+    [{ memory: '1Gi' }, '--max-old-space-size=512'],
+    [{ memory: '500M' }, '--max-old-space-size=238'],
+    [null, undefined],
+  ] as const) {
+    const [daemonSet] = ofKind(render({ resources: { limits } }), 'DaemonSet');
+    t.equal(variables(server(daemonSet)).NODE_OPTIONS, heap, JSON.stringify(limits));
+  }
+  const env = { NODE_OPTIONS: '--max-old-space-size=90' };
+  const [daemonSet] = ofKind(render({ env }), 'DaemonSet');
+  const given = server(daemonSet).env.filter(({ name }: Manifest) => name === 'NODE_OPTIONS');
+  t.strictSame(given, [{ name: 'NODE_OPTIONS', value: env.NODE_OPTIONS }], 'unless it is given');
+});
+
+t.test('upgrades with a second pod', { skip }, async (t) => {
+  const [daemonSet] = ofKind(render(COMBINATIONS.surge as Values), 'DaemonSet');
+  t.strictSame(daemonSet.spec.updateStrategy.rollingUpdate, { maxSurge: 1, maxUnavailable: 0 });
+  t.equal(server(daemonSet).ports, undefined, 'host ports would keep it off the node');
+  t.type(server(daemonSet).readinessProbe.httpGet.port, 'number');
+});
+
+t.test('nothing that does not apply to pods on the host’s network', { skip }, async (t) => {
+  const kinds = render(COMBINATIONS.everything as Values).map(({ kind }) => kind);
+  t.notOk(kinds.includes('NetworkPolicy'));
+  t.notOk(kinds.includes('PodDisruptionBudget'));
+});
+
+t.test('no rights without a feature that needs them', { skip }, async (t) => {
+  const kinds = new Set(render({ daemonsets: ALL_VARIANTS }).map(({ kind }) => kind));
+  t.strictSame(kinds, new Set(['ServiceAccount', 'Service', 'DaemonSet']));
+});
+
+t.test('names the image of this version', { skip }, async (t) => {
+  const [daemonSet] = ofKind(render({}), 'DaemonSet');
+  t.equal(server(daemonSet).image, `${REQUIRED.image.repository}:${version}`);
+  const chart = readFileSync(new URL('../../deploy/chart/Chart.yaml', import.meta.url), 'utf8');
+  t.match(chart, new RegExp(`^version: ${version}$`, 'm'));
+  t.match(chart, new RegExp(`^appVersion: ${version}$`, 'm'));
+});
+
+/** Values that are refused, and what the message has to say. */
+const REFUSED: readonly (readonly [Values, ...RegExp[]])[] = [
+  [{ clusterName: '' }, /clusterName/],
+  [{ clusterName: 'a b' }, /clusterName/],
+  [{ clusterName: 'EKS_CLUSTER_NAME' }, /clusterName: .*name of your cluster/],
+  [{ env: { AWS_REGION: 'AWS_REGION_NAME' } }, /env\.AWS_REGION: .*your region/],
+  [{ image: {} }, /image\.repository: is required/],
+  [
+    { image: { containerRegistry: '602401143452.dkr.ecr.us-west-2.amazonaws.com' } },
+    /image\.containerRegistry: .*write image\.repository/,
+  ],
+  [{ image: { ...REQUIRED.image, region: 'us-west-2' } }, /image\.region: .*leave it out/],
+  [
+    { image: { override: 'mirror.example/eks/eks-pod-identity-agent:v0.1.20' } },
+    /image\.override: .*write image\.repository/,
+  ],
+  [{ image: { repository: 'x/eks-pod-identity-agent' } }, /image\.repository: names the existing/],
+  [
+    { agent: { command: "['/go-runner', '/eks-pod-identity-agent', 'server']" } },
+    /agent\.command: .*agent\.additionalArgs/,
+  ],
+  [{ init: { command: ['initialize'] } }, /init\.command: .*init\.additionalArgs/],
+  [{ agent: { metrics: { port: 1 } } }, /agent\.metrics: write metrics/],
+  [
+    {
+      agent: { advertiseProxyPort: true },
+      updateStrategy: { rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
+    },
+    /agent\.advertiseProxyPort: .*write false/,
+  ],
+  [{ resources: { limits: { memory: '0.5Gi' } } }, /resources\.limits\.memory/],
+  [{ sessionScope: 'node' }, /sessionScope/],
+  [{ podScope: ['Shop'] }, /podScope/],
+  [{ agent: { probePort: 70_000 } }, /probePort/],
+  [{ agent: { additionalArgs: ['-v'] } }, /additionalArgs/],
+  [{ agent: { additionalArgs: { verbosity: 'trace' } } }, /additionalArgs|verbosity/],
+  [{ metrics: { port: 'x' } }, /metrics.*port/],
+  [{ dnsPolicy: 'None' }, /dnsPolicy/],
+  [{ daemonsets: { windows: { create: true } } }, /windows/],
+  [{ sessionscope: 'pod' }, /sessionscope/],
+  [{ otel: { endpoint: 'collector:4318' } }, /otel.*endpoint/],
+];
+
+t.test('a wrong value is refused, by its name', { skip }, async (t) => {
+  for (const [values, ...messages] of REFUSED) {
+    const { code, stderr } = helmTemplate({ ...REQUIRED, ...values });
+    t.not(code, 0, JSON.stringify(values));
+    for (const message of messages) t.match(stderr, message);
+  }
+});
+
+t.test(
+  'the values file of the existing chart: all that has to change, at once',
+  {
+    skip,
+  },
+  async (t) => {
+    const { stderr } = helmTemplate({
+      clusterName: 'EKS_CLUSTER_NAME',
+      env: { AWS_REGION: 'AWS_REGION_NAME' },
+      image: {
+        containerRegistry: '602401143452.dkr.ecr.us-west-2.amazonaws.com',
+        pullPolicy: 'Always',
+        region: 'us-west-2',
+        tag: '0.1.10',
+        override: null,
+      },
+      imagePullSecrets: [],
+      agent: {
+        additionalArgs: null,
+        command: "['/go-runner', '/eks-pod-identity-agent', 'server']",
+        livenessEndpoint: '/healthz',
+        probePort: 2703,
+        readinessEndpoint: '/readyz',
+      },
+      init: {
+        additionalArgs: null,
+        command: "['/go-runner', '/eks-pod-identity-agent', 'initialize']",
+        create: true,
+      },
+      nameOverride: 'eks-pod-identity-agent',
+      fullnameOverride: 'eks-pod-identity-agent',
+      podAnnotations: { 'prometheus.io/port': '2705', 'prometheus.io/scrape': 'true' },
+      resources: {},
+      nodeSelector: {},
+      updateStrategy: { type: 'RollingUpdate', rollingUpdate: { maxUnavailable: '10%' } },
+    });
+    for (const name of [
+      'clusterName',
+      'env.AWS_REGION',
+      'image.containerRegistry',
+      'image.region',
+      'agent.command',
+      'init.command',
+    ]) {
+      t.match(stderr, `${name}: `);
+    }
+  },
+);

@@ -1,0 +1,75 @@
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { parseAllDocuments } from 'yaml';
+import { chartToolsFolder, installChartTools } from '../../.tools/chart-tools.mjs';
+import { makeSchemas, schemasFolder } from '../../.tools/kubernetes-schemas.mjs';
+
+const CHART = fileURLToPath(new URL('../../deploy/chart', import.meta.url));
+
+/** What has to be said before a chart can be rendered. */
+export const REQUIRED = {
+  clusterName: 'my-cluster',
+  image: { repository: 'registry.example/pod-identity-broker' },
+};
+
+/** Values as a user's file has them. */
+export type Values = Readonly<Record<string, unknown>>;
+
+/** An object of Kubernetes. */
+// biome-ignore lint/suspicious/noExplicitAny: every kind has fields of its own
+export type Manifest = any;
+
+/** helm and kubeconform: the reason why they are not there, as tap's `skip`. */
+export function needsChartTools(): string | false {
+  const problem = installChartTools() ?? makeSchemas();
+  return problem === undefined || process.env.CI === 'true' ? false : problem;
+}
+
+/** Renders the chart as `helm install` does. */
+export function helmTemplate(
+  values: Values,
+  ...args: readonly string[]
+): { readonly code: number | null; readonly text: string; readonly stderr: string } {
+  const words = ['template', 'pod-identity-broker', CHART, '--namespace=kube-system'];
+  // A helm that Go installs takes the cluster for a very old one.
+  const { status, stdout, stderr } = spawnSync(
+    `${chartToolsFolder()}/helm`,
+    [...words, '--kube-version=1.34.1', '--values=-', ...args],
+    { encoding: 'utf8', input: JSON.stringify(values), env: { HOME: '/nonexistent' } },
+  );
+  return { code: status, text: stdout, stderr };
+}
+
+/** What a chart with these values makes. @throws Error with helm's complaint. */
+export function render(values: Values): Manifest[] {
+  const { code, text, stderr } = helmTemplate({ ...REQUIRED, ...values });
+  if (code !== 0) throw new Error(stderr);
+  return parseManifests(text);
+}
+
+/** The manifests of a text. */
+export function parseManifests(text: string): Manifest[] {
+  return parseAllDocuments(text)
+    .map((document) => document.toJS())
+    .filter((manifest) => manifest !== null);
+}
+
+/** What kubeconform finds wrong, a line each. */
+export function faults(manifests: readonly Manifest[]): string[] {
+  const { stdout, stderr } = spawnSync(
+    `${chartToolsFolder()}/kubeconform`,
+    [`-schema-location=${schemasFolder()}/{{.ResourceKind}}{{.KindSuffix}}.json`, '-output=json'],
+    {
+      encoding: 'utf8',
+      input: manifests.map((one) => JSON.stringify(one)).join('\n---\n'),
+    },
+  );
+  if (stdout === '') throw new Error(stderr);
+  const { resources } = JSON.parse(stdout) as { resources: { kind: string; msg: string }[] };
+  return resources.map(({ kind, msg }) => `${kind}: ${msg}`);
+}
+
+/** The manifests of a kind. */
+export function ofKind(manifests: readonly Manifest[], kind: string): Manifest[] {
+  return manifests.filter((manifest) => manifest.kind === kind);
+}

@@ -37,4 +37,6 @@ if (reason !== undefined) {
     run('npm', ['rebuild', 'node', '--foreground-scripts']);
   }
 }
-if (!existsSync(join(root, '.tap', 'plugins'))) run('npm', ['exec', '--', 'tap', 'build']);
+// The test runner without its TypeScript plugin is built into its own package's folder.
+const runner = join(root, 'node_modules', '@tapjs', 'test', 'test-built');
+if (!existsSync(runner)) run('npm', ['exec', '--', 'tap', 'build']);

@@ -1,4 +1,6 @@
-#!/usr/bin/env -S node --disable-sigusr1
+#!/usr/bin/env -S node --disable-sigusr1 --max-semi-space-size=2
+// The flags: no debugger on a signal, and a young generation of the heap that stays small;
+// Node's own would grow to several times what the sessions take.
 // Runs the compiled program where it was built, and its sources in a checkout.
 import { existsSync } from 'node:fs';
 

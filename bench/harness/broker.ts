@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,6 +9,16 @@ import { type Child, freePort, ready, startChild } from './child.ts';
 
 /** The program that is measured unless another is named: the built one. */
 export const BUILT_PROGRAM = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
+
+/** The flags that Node.js is started with, as users start it: those of the launcher. */
+export const NODE_FLAGS: readonly string[] = readFileSync(
+  new URL('../../src/launcher.js', import.meta.url),
+  'utf8',
+)
+  .split('\n', 1)
+  .join()
+  .split(' ')
+  .filter((word) => word.startsWith('--'));
 
 /** A broker in a process of its own. */
 export interface Broker extends AsyncDisposable {
@@ -30,7 +40,7 @@ export interface BrokerOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Further flags of `server`. */
   readonly flags?: readonly string[];
-  /** Flags of Node.js. */
+  /** Further flags of Node.js. */
   readonly nodeFlags?: readonly string[];
   /** Milliseconds between two looks at `/readyz`; default 10. */
   readonly probeInterval?: number | undefined;
@@ -50,6 +60,7 @@ export async function startBroker(
   const child = startChild(
     [
       process.execPath,
+      ...NODE_FLAGS,
       ...(options.nodeFlags ?? []),
       options.program ?? BUILT_PROGRAM,
       'server',

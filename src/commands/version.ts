@@ -3,7 +3,9 @@ import { Command } from 'commander';
 
 /** The version of this build, from `package.json`. */
 export function version(): string {
-  const file = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  // The sources are two folders deep; what was built lies in one.
+  const up = import.meta.url.endsWith('.ts') ? '../..' : '..';
+  const file = readFileSync(new URL(`${up}/package.json`, import.meta.url), 'utf8');
   return (JSON.parse(file) as { version: string }).version;
 }
 

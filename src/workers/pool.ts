@@ -121,7 +121,7 @@ export class WorkerPool implements Workers {
 
   #create(): Piscina {
     const { threads, settings, tasks, log } = this.#options;
-    // Node runs the sources as they are in a checkout, the compiled files when installed.
+    // Node runs the sources as they are in a checkout, and the bundle when built.
     const own = new URL(import.meta.url.endsWith('.ts') ? 'tasks.ts' : 'tasks.js', import.meta.url);
     const pool = new Piscina({
       filename: (tasks ?? own).href,

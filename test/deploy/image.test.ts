@@ -1,0 +1,167 @@
+import { spawnSync } from 'node:child_process';
+import { chmodSync, existsSync, readFileSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
+import t, { type Test } from 'tap';
+import { createNode, type NodeNamespace } from '../../src/simulator/netns.ts';
+import { ask } from '../support/ask.ts';
+import { type Manifest, needsChartTools, ofKind, render } from './chart.ts';
+import { imageConfig, imageFiles, needsImage, runContainer } from './image.ts';
+
+const skip = needsImage() || needsChartTools();
+const ADDRESS = '169.254.170.23';
+
+t.test('the entry point has the flags of the command', async (t) => {
+  const read = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8');
+  const shebang = /^#!\/usr\/bin\/env -S node (.*)$/m.exec(read('src/launcher.js'));
+  const entrypoint = JSON.parse(/^ENTRYPOINT (.*)$/m.exec(read('Dockerfile'))?.[1] ?? '[]');
+  t.strictSame(entrypoint.slice(1, -1), shebang?.[1]?.split(' '));
+});
+
+t.test('what is in the image, and what is not', { skip }, async (t) => {
+  const config = imageConfig();
+  t.equal(config.User, '64023:64023');
+  t.equal(config.Entrypoint[0], '/usr/local/bin/node', 'the file that has the capability');
+  t.equal(config.Healthcheck.Test[0], 'CMD', 'no shell');
+  t.match(config.Labels, { 'org.opencontainers.image.version': /^\d+\.\d+\.\d+$/ });
+  const files = imageFiles(t);
+  for (const shell of ['bin/sh', 'bin/bash', 'usr/bin/sh', 'bin/busybox', 'usr/bin/apt-get']) {
+    t.notOk(existsSync(`${files}/${shell}`), shell);
+  }
+  t.ok(existsSync(`${files}/etc/ssl/certs/ca-certificates.crt`));
+  for (const development of ['typescript', 'tap', '@biomejs/biome', 'node']) {
+    t.notOk(existsSync(`${files}/app/node_modules/${development}`), development);
+  }
+  const { stdout } = spawnSync('getcap', [`${files}/usr/local/bin/node`], { encoding: 'utf8' });
+  t.match(stdout, /cap_net_bind_service=ep$/m);
+  const kibibytes = Number(
+    spawnSync('du', ['-sk', files], { encoding: 'utf8' }).stdout.split('\t')[0],
+  );
+  t.ok(kibibytes < 160 * 1_024, `${kibibytes} KiB`);
+});
+
+/** The pods of the chart's variants, by the DaemonSet's suffix. */
+function podSpecs(): Readonly<Record<string, Manifest>> {
+  const daemonsets = { cloud: { create: true }, hybrid: { create: true } };
+  const manifests = ofKind(render({ daemonsets }), 'DaemonSet');
+  return Object.fromEntries(
+    manifests.map(({ metadata, spec }) => [metadata.name, spec.template.spec]),
+  );
+}
+
+/** A node on which `initialize` has not run, with the folders that pods' volumes are. */
+async function bareNode(t: Test) {
+  const node = await createNode();
+  t.teardown(() => node.close());
+  const removed = node.exec('/sbin/ip', ['link', 'delete', 'pod-id-link0']);
+  await new Promise((resolve) => removed.once('exit', resolve));
+  const folder = t.testdir({ run: {}, aws: { credentials: '[default]\n' } });
+  chmodSync(`${folder}/run`, 0o755);
+  chmodSync(`${folder}/aws/credentials`, 0o600);
+  const volumes = { run: `${folder}/run`, 'aws-credentials': `${folder}/aws` };
+  return { node, folder, volumes };
+}
+
+/** The status of a path of the node's, once it answers; 0 where it does not within 20 s. */
+async function status(node: NodeNamespace, port: number, path: string, address?: string) {
+  const forwarded = await node.forward(port, address);
+  const headers = address === undefined ? {} : { Host: address };
+  const deadline = performance.now() + 20_000;
+  for (;;) {
+    const answer = await ask(forwarded, path, 'GET', headers).catch(() => undefined);
+    if (answer?.status === 200 || path !== '/readyz') return answer?.status ?? 0;
+    if (performance.now() > deadline) return 0;
+    await pause(50);
+  }
+}
+
+t.test('the chart’s pods run, and answer', { skip }, async (t) => {
+  const files = imageFiles(t);
+  for (const [name, spec] of Object.entries(podSpecs())) {
+    await t.test(name, async (t) => {
+      const place = await bareNode(t);
+      const [init] = spec.initContainers;
+      const [server] = spec.containers;
+      const initialized = await runContainer({ ...place, files, container: init }).ended;
+      t.equal(initialized.code, 0, initialized.stdout + initialized.stderr);
+      t.match(initialized.stdout, /"address added".*\n.*"address added"/s);
+
+      for (const allowPrivilegeEscalation of [false, true]) {
+        const container = {
+          ...server,
+          securityContext: { ...server.securityContext, allowPrivilegeEscalation },
+        };
+        const env = { AWS_REGION: 'us-east-1' };
+        const running = runContainer({ ...place, files, container, env });
+        const shown = `no_new_privs: ${!allowPrivilegeEscalation}`;
+        t.equal(await status(place.node, 2703, '/readyz'), 200, shown);
+        t.equal(await status(place.node, 80, '/v1/credentials', ADDRESS), 400);
+        const health = { ...server, args: [] };
+        const entrypoint = imageConfig().Healthcheck.Test.slice(1);
+        const healthy = runContainer({ ...place, files, container: health, entrypoint });
+        t.equal((await healthy.ended).code, 0, 'healthy');
+        const admin = { ...server, args: ['status'] };
+        const asked = await runContainer({ ...place, files, container: admin }).ended;
+        t.equal(asked.code, 0, `the operator’s socket ${asked.stderr}`);
+        running.stop();
+        const { code, stdout } = await running.ended;
+        t.equal(code, 0, stdout);
+        t.notMatch(stdout, /going on without/);
+        const after = runContainer({ ...place, files, container: health, entrypoint });
+        t.equal((await after.ended).code, 1, 'and not when it has stopped');
+      }
+    });
+  }
+});
+
+t.test('a container without privileges initializes too', { skip }, async (t) => {
+  const [daemonSet] = ofKind(render({ init: { privileged: false } }), 'DaemonSet');
+  const place = await bareNode(t);
+  const [container] = daemonSet.spec.template.spec.initContainers;
+  const { code, stdout } = await runContainer({ ...place, files: imageFiles(t), container }).ended;
+  t.equal(code, 0, stdout);
+  t.match(stdout, /"level":"warn".*tcp_migrate_req stays off/, 'but for the one setting');
+});
+
+t.test('the capability that the chart gives is needed', { skip }, async (t) => {
+  const place = await bareNode(t);
+  const spec = podSpecs()['pod-identity-broker'];
+  const [server] = spec.containers;
+  const capabilities = { drop: ['ALL'] };
+  const container = { ...server, securityContext: { ...server.securityContext, capabilities } };
+  const { code, stderr } = await runContainer({ ...place, files: imageFiles(t), container }).ended;
+  t.not(code, 0);
+  t.match(stderr, /Operation not permitted/);
+});
+
+t.test('the heap is what the chart says', { skip }, async (t) => {
+  const place = await bareNode(t);
+  const spec = podSpecs()['pod-identity-broker'];
+  const script = "console.log(require('v8').getHeapStatistics().heap_size_limit / 1048576)";
+  const { stdout } = await runContainer({
+    ...place,
+    files: imageFiles(t),
+    container: { ...spec.containers[0], args: [] },
+    // As the entry point starts it: the capability must not cost it its NODE_OPTIONS.
+    entrypoint: ['/usr/local/bin/node', '--max-semi-space-size=2', '-e', script],
+  }).ended;
+  t.ok(Number(stdout) >= 128 && Number(stdout) < 160, stdout);
+});
+
+t.test('root without capabilities reads root’s credentials file', { skip }, async (t) => {
+  const place = await bareNode(t);
+  const [server] = podSpecs()['pod-identity-broker-hybrid'].containers;
+  const script = 'fs.readFileSync(process.env.AWS_SHARED_CREDENTIALS_FILE)';
+  const { code, stderr } = await runContainer({
+    ...place,
+    files: imageFiles(t),
+    container: { ...server, args: [] },
+    entrypoint: ['/usr/local/bin/node', '-e', script],
+  }).ended;
+  t.equal(code, 0, stderr);
+});
+
+t.test('the version is that of the package', { skip }, async (t) => {
+  const file = new URL('../../package.json', import.meta.url);
+  const { version } = JSON.parse(readFileSync(file, 'utf8'));
+  t.equal(imageConfig().Labels['org.opencontainers.image.version'], version);
+});

@@ -37,6 +37,8 @@ if (reason !== undefined) {
     run('npm', ['rebuild', 'node', '--foreground-scripts']);
   }
 }
-// The test runner without its TypeScript plugin is built into its own package's folder.
-const runner = join(root, 'node_modules', '@tapjs', 'test', 'test-built');
-if (!existsSync(runner)) run('npm', ['exec', '--', 'tap', 'build']);
+// The test runner comes built with all its plugins, and `.taprc` leaves the TypeScript one out.
+const runner = join(root, 'node_modules/@tapjs/test/test-built/dist/esm/index.js');
+if (readFileSync(runner, 'utf8').includes('@tapjs/typescript')) {
+  run('npm', ['exec', '--', 'tap', 'build']);
+}

@@ -15,6 +15,7 @@ import { AdminSocket, AdminSocketError } from './listener/admin-socket.ts';
 import { Listener } from './listener/listener.ts';
 import { brokerStatus, explain, metricSources, type Rooms } from './observation.ts';
 import { TokenScopeFallback, watchedStates } from './observed-states.ts';
+import { openStore } from './open-store.ts';
 import { CallPace } from './sessions/call-pace.ts';
 import { CallQueue } from './sessions/call-queue.ts';
 import { CredentialRequests } from './sessions/credential-requests.ts';
@@ -22,6 +23,7 @@ import { Flights } from './sessions/flight.ts';
 import { RoleSessions } from './sessions/role-sessions.ts';
 import { scopeOf, sessionKey } from './sessions/session-key.ts';
 import { SessionLog } from './sessions/session-log.ts';
+import { isChosen } from './sessions/stored-sessions.ts';
 import { UnverifiedBudget } from './sessions/unverified-budget.ts';
 import type { Log } from './telemetry/log.ts';
 import { Metrics } from './telemetry/metrics.ts';
@@ -35,6 +37,10 @@ import { transportEnvironment } from './workers/settings.ts';
 
 /** How much longer than a client's wait the broker gives its last answers when it stops. */
 const STOP_MARGIN: DurationMs = 1_000;
+/** How long sessions may take to come out of Redis before pods are answered without them. */
+const WARM_START: DurationMs = 200;
+/** How long what was fetched last may take to be kept when the broker stops. */
+const KEEP_TIMEOUT: DurationMs = 500;
 /** How long pending spans may take to be sent when the broker stops. */
 const FLUSH_TIMEOUT: DurationMs = 2_000;
 
@@ -131,7 +137,18 @@ export async function startBroker(
   const queue = new CallQueue(clock, pace, config.maxServiceQps);
   const faults = new RepeatedFaults(clock, log);
   const fallback = new TokenScopeFallback(clock);
-  const sessions = new RoleSessions({
+  const store =
+    config.redis &&
+    (await openStore({
+      config,
+      redis: config.redis,
+      clock,
+      log,
+      metrics,
+      faults,
+      sessions: () => sessions,
+    }));
+  const sessions: RoleSessions = new RoleSessions({
     clock,
     log,
     sessionLog: new SessionLog(log, faults),
@@ -144,7 +161,9 @@ export async function startBroker(
       flightTimeout: config.flightTimeout,
       random: Math.random,
       onCall: (failure, duration) => metrics.called(failure, duration),
+      store,
     }),
+    store,
     maxCredentialRetention: config.maxCredentialRetention,
     maxCacheSize: config.maxCacheSize,
     random: Math.random,
@@ -190,6 +209,7 @@ export async function startBroker(
     workers,
     credentials,
     listener,
+    store,
   };
   metrics.observe(metricSources(rooms));
   const watch = new StateWatch(clock, log, watchedStates(rooms, fallback));
@@ -198,14 +218,12 @@ export async function startBroker(
   const admin = new AdminSocket(
     config.adminSocket,
     {
-      flush: ({ namespace, serviceAccount }) => {
-        const flushed = sessions.flush(
-          (session) =>
-            (namespace === undefined || session.namespace === namespace) &&
-            (serviceAccount === undefined || session.serviceAccount === serviceAccount),
-        );
-        log.info({ namespace, serviceAccount, flushed }, 'sessions flushed by the operator');
-        return flushed;
+      flush: async (chosen) => {
+        // First where others look, so that nothing comes back from there.
+        const reachedStore = store && (await store.flush(chosen));
+        const flushed = sessions.flush((session) => isChosen(chosen, session));
+        log.info({ ...chosen, flushed, reachedStore }, 'sessions flushed by the operator');
+        return { flushed, reachedStore };
       },
       status: () => brokerStatus(rooms),
       explain: (token) => explain(token, rooms),
@@ -216,9 +234,11 @@ export async function startBroker(
   issuer.start(config.tokenIssuer, workers.started());
   credentials.start();
   caller.warmUp();
+  // Pods are not answered before what was kept for them is there, or takes too long.
+  const warm = store && Promise.race([store.start(), pause(WARM_START, undefined, { ref: false })]);
   try {
     await Promise.all([
-      listener.start(),
+      Promise.resolve(warm).then(() => listener.start()),
       workers.started(),
       admin.start().catch((error: unknown) => {
         if (config.adminSocketNamed || !(error instanceof AdminSocketError)) throw error;
@@ -244,6 +264,7 @@ export async function startBroker(
   async function stop(): Promise<void> {
     await listener.stop(config.clientWait + STOP_MARGIN);
     await admin.stop();
+    await store?.stop(KEEP_TIMEOUT);
     issuer.stop();
     keyRing.stop();
     sessions.stop();

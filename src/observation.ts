@@ -1,10 +1,13 @@
 import type { DurationMs, ServiceClock } from './clock.ts';
 import type { Config } from './config/config.ts';
 import { SESSION_SCOPES } from './config/config.ts';
+import type { RedisSharing } from './config/redis-config.ts';
 import type { NodeCredentialsKeeper } from './eks-auth/node-credentials.ts';
 import type { Identity } from './identity/identity.ts';
 import type { KeyRing } from './identity/key-ring.ts';
 import type { Listener } from './listener/listener.ts';
+import type { CircuitState } from './session-store/circuit.ts';
+import type { RedisSessionStore } from './session-store/redis-session-store.ts';
 import type { CallPace } from './sessions/call-pace.ts';
 import type { CallQueue } from './sessions/call-queue.ts';
 import type { Explanation } from './sessions/explanation.ts';
@@ -26,6 +29,8 @@ export interface Rooms {
   readonly workers: WorkerPool;
   readonly credentials: NodeCredentialsKeeper;
   readonly listener: Listener;
+  /** Undefined: sessions are held in memory only. */
+  readonly store: RedisSessionStore | undefined;
 }
 
 /** What the metrics read off the rooms. */
@@ -60,6 +65,10 @@ export function metricSources(rooms: Rooms): MetricSources {
     addressesExpected: () => listener.addressesExpected,
     addressesBound: () => listener.addressesBound,
     connections: () => listener.connections,
+    redis: () => {
+      const state = rooms.store?.state;
+      return state && { circuit: state.circuit, writesWaiting: state.waiting };
+    },
   };
 }
 
@@ -124,6 +133,14 @@ export interface BrokerStatus {
   };
   readonly nodeCredentials: { readonly usable: boolean; readonly failure: string | null };
   readonly addresses: { readonly expected: number; readonly bound: number };
+  /** null: sessions are held in memory only. */
+  readonly redis: {
+    readonly sharing: RedisSharing;
+    readonly circuit: CircuitState;
+    /** Why the circuit is open; null while it is not. */
+    readonly reason: string | null;
+    readonly writesWaiting: number;
+  } | null;
 }
 
 /** How the broker is doing, without tokens and secrets. */
@@ -152,6 +169,18 @@ export function brokerStatus(rooms: Rooms): BrokerStatus {
       failure: credentials.failure?.message ?? null,
     },
     addresses: { expected: listener.addressesExpected, bound: listener.addressesBound },
+    redis: redisStatus(rooms),
+  };
+}
+
+function redisStatus({ store, config }: Rooms): BrokerStatus['redis'] {
+  if (store === undefined || config.redis === undefined) return null;
+  const { circuit, reason, waiting } = store.state;
+  return {
+    sharing: config.redis.sharing,
+    circuit,
+    reason: circuit === 'closed' ? null : reason,
+    writesWaiting: waiting,
   };
 }
 

@@ -1,5 +1,6 @@
 import type { Clock, DurationMs } from './clock.ts';
 import type { Rooms } from './observation.ts';
+import type { RedisSessionStore } from './session-store/redis-session-store.ts';
 import type { WatchedState } from './telemetry/state-watch.ts';
 
 /** How long after the last call for a token without proof the broker counts as falling back. */
@@ -42,6 +43,7 @@ export function watchedStates(rooms: Rooms, fallback: TokenScopeFallback): Watch
     nodeRole(rooms),
     tokenScope(rooms, fallback),
     addresses(rooms),
+    ...(rooms.store === undefined ? [] : [redis(rooms.store)]),
   ];
 }
 
@@ -154,6 +156,18 @@ function addresses({ listener, clock }: Rooms): WatchedState {
       }
       if (before !== 'lost') return undefined;
       return { level: 'info', fields, message: 'all addresses of the broker are there again' };
+    },
+  };
+}
+
+function redis(store: RedisSessionStore): WatchedState {
+  return {
+    // Being tried out is no news.
+    read: () => (store.state.circuit === 'closed' ? 'well' : 'away'),
+    changed(now) {
+      if (now === 'well') return { level: 'info', fields: {}, message: 'Redis is there' };
+      const { reason } = store.state;
+      return { level: 'warn', fields: { reason }, message: 'Redis is not used now' };
     },
   };
 }

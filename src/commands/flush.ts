@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { askBroker } from '../listener/admin-client.ts';
+import type { FlushAnswer } from '../listener/admin-socket.ts';
 import { adminSocketOption, reportingFailure } from './admin-option.ts';
 
 interface FlushFlags {
@@ -21,8 +22,13 @@ export function flushCommand(): Command {
       }
       await reportingFailure(async () => {
         const answer = await askBroker(adminSocket, 'POST', '/flush', chosen);
-        const { flushed } = answer as { flushed: number };
+        const { flushed, reachedStore } = answer as FlushAnswer;
         process.stdout.write(`${flushed} ${flushed === 1 ? 'session' : 'sessions'} flushed\n`);
+        if (reachedStore === false) {
+          process.stderr.write(
+            'warning: Redis cannot be reached now; it is told as soon as it can be\n',
+          );
+        }
       });
     });
 }

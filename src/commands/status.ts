@@ -69,7 +69,7 @@ export function shown(status: BrokerStatus): string {
 }
 
 function summary(status: BrokerStatus): string[] {
-  const { sessions, calls, keys, nodeCredentials, addresses } = status;
+  const { sessions, calls, keys, nodeCredentials, addresses, redis } = status;
   const saved = sessions.reduce((sum, { callsSaved }) => sum + callsSaved, 0);
   const served = sessions.reduce((sum, session) => sum + session.served, 0);
   const rate = calls.rate === null ? '' : `, ${calls.rate.toFixed(1)} calls/s`;
@@ -81,7 +81,20 @@ function summary(status: BrokerStatus): string[] {
     `keys      ${keys.usable ? trust : 'none: EKS Auth judges every token'}; issuer ${keys.issuer ?? 'not known yet'}`,
     `node      ${nodeCredentials.usable ? 'has AWS credentials' : (nodeCredentials.failure ?? 'has no AWS credentials yet')}`,
     `addresses ${addresses.bound} of ${addresses.expected} bound`,
+    ...(redis === null ? [] : [`Redis     ${redisLine(redis)}`]),
   ];
+}
+
+function redisLine({
+  sharing,
+  circuit,
+  reason,
+  writesWaiting,
+}: NonNullable<BrokerStatus['redis']>) {
+  const what =
+    sharing === 'node' ? 'keeps the sessions of this node' : 'shares the sessions of the cluster';
+  const how = circuit === 'closed' ? '' : `; not asked now: ${reason}`;
+  return `${what}; circuit ${circuit}${how}; ${writesWaiting} writes waiting`;
 }
 
 const PACE = { free: 'well', throttled: 'throttles', troubled: 'in trouble' } as const;

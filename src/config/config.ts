@@ -1,4 +1,5 @@
 import type { DurationMs } from '../clock.ts';
+import type { RedisConfig } from './redis-config.ts';
 import type { PodScopeRule } from './values.ts';
 
 /** The two addresses that EKS tells pods to ask (IPv4 and IPv6). */
@@ -51,6 +52,8 @@ export interface Config {
   readonly maxCredentialRetention: DurationMs;
   /** Sessions held at once; 0: nothing is cached. */
   readonly maxCacheSize: number;
+  /** Where sessions are kept over a restart, and shared; undefined: in memory only. */
+  readonly redis: RedisConfig | undefined;
 
   readonly tokenIssuer: string | undefined;
   readonly tokenAudience: string;

@@ -10,13 +10,14 @@ import {
 } from './config.ts';
 import { formatDuration, parseDuration } from './duration.ts';
 import { reader } from './flag-reader.ts';
+import { type RedisFlags, redisConfig, redisOptions } from './redis-options.ts';
 import * as value from './values.ts';
 
 /** Prefix of the environment variable behind every flag. */
 export const ENVIRONMENT_PREFIX = 'POD_IDENTITY_BROKER_';
 
 /** Flags as commander collects them, by their camel-case names. */
-interface ServerFlags {
+interface ServerFlags extends RedisFlags {
   clusterName: string;
   verbosity: Verbosity;
   port: number;
@@ -62,6 +63,7 @@ function collector<T>(read: (text: string) => T[]): (text: string, previous: T[]
   };
 }
 
+/** A flag, and the variable of the environment behind it. */
 function option(flags: string, description: string): Option {
   const made = new Option(flags, description);
   return made.env(ENVIRONMENT_PREFIX + made.name().replaceAll('-', '_').toUpperCase());
@@ -194,6 +196,7 @@ export function addServerOptions(command: Command): Command {
         .argParser(reader(value.wholeNumber(1, 64)))
         .default(1),
     ],
+    'Redis:': redisOptions(option, timeout),
     'Output:': [
       option('--trust-traceparent [bool]', "let pods' own traces be the parents of ours")
         .argParser(reader(value.boolean))
@@ -235,6 +238,7 @@ export function serverConfig(command: Command, environment: NodeJS.ProcessEnv): 
     podScope: Object.freeze([...flags.podScope]),
     maxCredentialRetention: flags.maxCredentialRetentionBeforeRenewal,
     maxCacheSize: flags.maxCacheSize,
+    redis: redisConfig(command, flags, environment),
     tokenIssuer: flags.tokenIssuer,
     tokenAudience: flags.tokenAudience,
     jwksFile: flags.jwksFile,

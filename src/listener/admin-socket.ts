@@ -11,10 +11,18 @@ export interface FlushRequest {
   readonly serviceAccount?: string;
 }
 
+/** What a flush came to. */
+export interface FlushAnswer {
+  /** How many sessions were let go of. */
+  readonly flushed: number;
+  /** Whether the store of sessions has let go of them too; undefined where there is none. */
+  readonly reachedStore?: boolean | undefined;
+}
+
 /** What the operator can ask for. */
 export interface AdminActions {
-  /** @returns How many sessions were let go of. */
-  flush(chosen: FlushRequest): number;
+  /** Lets go of sessions. */
+  flush(chosen: FlushRequest): Promise<FlushAnswer>;
   /** @returns What the broker holds and how it is doing. */
   status(): unknown;
   /** @returns What it would do with a token, and why. */
@@ -97,9 +105,7 @@ export class AdminSocket {
         answer(response, 200, actions.status());
         return;
       case 'POST /flush':
-        await withBody(request, response, flushRequest, (chosen) => ({
-          flushed: actions.flush(chosen),
-        }));
+        await withBody(request, response, flushRequest, (chosen) => actions.flush(chosen));
         return;
       case 'POST /explain':
         await withBody(request, response, explainRequest, ({ token }) => actions.explain(token));

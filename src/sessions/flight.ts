@@ -1,5 +1,6 @@
 import type { Clock, DurationMs } from '../clock.ts';
 import type { RoleCredentials } from '../eks-auth/assume-role.ts';
+import type { Claim, KeptCredentials, SessionStore } from '../session-store/session-store.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { FetchTrace } from '../telemetry/tracing.ts';
 import type { AssumeRoleOutcome } from '../workers/assume-role.ts';
@@ -15,9 +16,17 @@ import { type FetchFailure, isPassing } from './failure.ts';
 import type { LiveToken } from './recent-tokens.ts';
 import type { Session } from './session.ts';
 
-/** How a fetch ended. `token` is the one that drew the answer. */
+/** How a fetch ended. `live` is the token that drew the answer. */
 export type FlightResult =
-  | { readonly ok: true; readonly role: RoleCredentials; readonly live: LiveToken }
+  | {
+      readonly ok: true;
+      readonly role: RoleCredentials;
+      readonly live: LiveToken;
+      /** As a store keeps them, where there is one. */
+      readonly kept?: KeptCredentials | undefined;
+      /** No call was made: they came from the store. */
+      readonly fromStore?: boolean;
+    }
   | { readonly ok: false; readonly failure: FetchFailure; readonly live: LiveToken | undefined };
 
 /** One fetch of a session, on its way; whoever wants the session waits on it. */
@@ -48,6 +57,8 @@ export interface FlightOptions {
   readonly random: () => number;
   /** Called after each call with how it ended. */
   readonly onCall: (failure: FetchFailure | undefined, duration: DurationMs) => void;
+  /** Keeps sessions over a restart, and knows who else fetches them. Default is none. */
+  readonly store?: SessionStore | undefined;
 }
 
 /** One attempt of a flight. */
@@ -121,6 +132,12 @@ export class Flights {
     let turn = queue.turn(flight.priority, rank);
     let pause = 0;
     for (let attempt = 1; ; attempt += 1) {
+      const claim = await this.#claim(session, flight, deadline);
+      if (claim?.kind === 'kept') {
+        flight.trace?.fromStore();
+        return { ok: true, role: claim.kept.role, live, kept: claim.kept, fromStore: true };
+      }
+      if (claim?.kind === 'elsewhere') return { ok: false, failure: ELSEWHERE, live: undefined };
       const outcome: RoleCredentials | FetchFailure = await this.#attempt(
         session,
         { live, number: attempt, trace: flight.trace },
@@ -128,7 +145,10 @@ export class Flights {
         clock.elapsed() + pause,
         deadline,
       );
-      if (!('kind' in outcome)) return { ok: true, role: outcome, live };
+      if (!('kind' in outcome)) {
+        return { ok: true, role: outcome, live, kept: this.#keep(session, outcome, claim) };
+      }
+      claim?.release();
       if (outcome.kind !== 'waiting') flight.lastFailure = outcome;
       flight.place = keepsPlace(outcome) ? turn.rank : undefined;
       const failure = outcome.kind === 'waiting' ? (flight.lastFailure ?? outcome) : outcome;
@@ -151,6 +171,39 @@ export class Flights {
       // Who was throttled keeps its place; who failed lets the others go first.
       if (flight.place === undefined) turn = queue.turn(flight.priority, rank);
     }
+  }
+
+  /** Asks the store, where there is one, whether a call is needed and whose it is. */
+  async #claim(
+    session: Session,
+    { priority }: Flight,
+    deadline: DurationMs,
+  ): Promise<Claim | undefined> {
+    const { store, clock } = this.#options;
+    // What nobody has proven is not kept anywhere.
+    if (store === undefined || priority === 'unverified') return undefined;
+    return await store.claim(session, {
+      newerThan: session.credentials?.fetchedAt ?? 0,
+      patience: Math.max(0, deadline - clock.elapsed()),
+      signal: session.signal,
+    });
+  }
+
+  #keep(
+    session: Session,
+    role: RoleCredentials,
+    claim: Extract<Claim, { kind: 'call' }> | undefined,
+  ): KeptCredentials | undefined {
+    const { store, clock } = this.#options;
+    if (store === undefined) return undefined;
+    const kept = { role, fetchedAt: clock.now(), version: claim?.version ?? 0 };
+    if (claim === undefined) return kept;
+    const before = session.credentials?.assumedRoleArn;
+    // Sessions of one role differ in their names, which come after it.
+    const roleChanged = before !== undefined && roleOf(before) !== roleOf(role.assumedRoleArn);
+    if (session.ended) claim.release();
+    else store.keep(session, kept, roleChanged);
+    return kept;
   }
 
   #pause(attempt: number, { kind, retryAfterMs }: FetchFailure): DurationMs {
@@ -240,6 +293,17 @@ export class Flights {
     return { kind: 'mismatch', code: 'UnexpectedAnswer', message, requestId: role.requestId };
   }
 }
+
+/** arn:<partition>:sts::<account>:assumed-role/<role>/<session name>, without the last part. */
+function roleOf(assumedRoleArn: string): string {
+  return assumedRoleArn.slice(0, assumedRoleArn.lastIndexOf('/'));
+}
+
+const ELSEWHERE: FetchFailure = {
+  kind: 'waiting',
+  code: 'FetchedElsewhere',
+  message: 'another node of the cluster asks EKS Auth, and has no answer yet',
+};
 
 /** Whether an attempt came to nothing for want of a turn: the next one has the same place. */
 function keepsPlace({ kind, code }: FetchFailure): boolean {

@@ -1,5 +1,6 @@
 import type { Clock, DurationMs, EpochMs } from '../clock.ts';
 import type { SessionScope } from '../config/config.ts';
+import type { KeptCredentials, SessionStore } from '../session-store/session-store.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { FetchTrace, RequestTrace, Tracing } from '../telemetry/tracing.ts';
 import type { CallPriority } from './call-queue.ts';
@@ -38,6 +39,8 @@ export interface RoleSessionsOptions {
   /** Sessions held at once; 0: none is held beyond its fetch. */
   readonly maxCacheSize: number;
   readonly random: () => number;
+  /** Keeps sessions over a restart. Default is none. */
+  readonly store?: Pick<SessionStore, 'keep' | 'revoke'> | undefined;
   /** Makes spans, where traces are collected. */
   readonly tracing?: Tracing | undefined;
   /** Says how each fetch ended. Default is nobody. */
@@ -102,13 +105,13 @@ export class RoleSessions {
     return this.#sessions.values();
   }
 
-  /** Whether opening a session costs no call: it is there, on its way, or just refused. */
+  /** Whether a token without proof costs no call: its session is there, on its way, or refused. */
   isAnswered(key: string, token: string): boolean {
     const session = this.#sessions.get(key);
     if (session === undefined) return false;
     const { clock } = this.#options;
-    const { credentials, fetch, refusals } = session;
-    if (credentials !== undefined && clock.now() < credentials.servableUntil) return true;
+    const { credentials, fetch, refusals, warm } = session;
+    if (!warm && credentials !== undefined && clock.now() < credentials.servableUntil) return true;
     return fetch !== undefined || refusals.standing(token, clock.elapsed()) !== undefined;
   }
 
@@ -147,7 +150,8 @@ export class RoleSessions {
     const session = this.#sessions.get(key) ?? new Session(key, scope, live.pod);
     session.tokens.add(live);
     const { credentials, fetch, refusals } = session;
-    if (credentials !== undefined && clock.now() < credentials.servableUntil) {
+    const proven = priority !== 'unverified' || !session.warm;
+    if (proven && credentials !== undefined && clock.now() < credentials.servableUntil) {
       this.#use(session);
       this.renewIfDue(session, live, clock.now());
       const stale = session.lastFailure !== undefined;
@@ -187,6 +191,34 @@ export class RoleSessions {
     this.#sessions.set(key, adopted);
     this.#end(session);
     this.#hold(adopted, credentials);
+    if (credentials.kept !== undefined) this.#options.store?.keep(adopted, credentials.kept, false);
+  }
+
+  /**
+   * Takes in what a store has kept, unless there is something newer. Only tokens that are
+   * verified here are served it.
+   */
+  restore(
+    from: Pick<Session, 'key' | 'scope' | 'namespace' | 'serviceAccount'>,
+    kept: KeptCredentials,
+  ): void {
+    const { clock } = this.#options;
+    const session = this.#sessions.get(from.key) ?? new Session(from.key, from.scope, from);
+    if ((session.credentials?.fetchedAt ?? 0) >= kept.fetchedAt) return;
+    const credentials = servedCredentials(kept.role, this.#retention, session.usage, kept);
+    if (credentials.servableUntil <= clock.now()) return;
+    this.#sessions.set(session.key, session);
+    if (session.credentials === undefined) session.warm = true;
+    session.lastFailure = undefined;
+    this.#hold(session, credentials);
+  }
+
+  /** Lets go of a session if what it holds was fetched no later than this. */
+  endFetchedBy(key: string, fetchedAt: EpochMs): void {
+    const session = this.#sessions.get(key);
+    if (session?.credentials !== undefined && session.credentials.fetchedAt <= fetchedAt) {
+      this.#end(session);
+    }
   }
 
   /** Live tokens of the sessions of a scope that hold credentials. */
@@ -236,11 +268,15 @@ export class RoleSessions {
     if (session.ended) return { ok: false, failure: SUPERSEDED, live: undefined };
     session.place = undefined;
     if (result.ok) {
-      const credentials = servedCredentials(result.role, this.#retention, session.usage);
+      const { role, kept } = result;
+      const credentials = servedCredentials(role, this.#retention, session.usage, kept);
+      session.warm = false;
       session.lastFailure = undefined;
       session.fetchedBy = flight.trace?.context;
       session.refusals.clear();
-      this.#denials.granted(session.key, this.#options.clock.elapsed());
+      if (!result.fromStore) {
+        this.#denials.granted(session.key, this.#options.clock.elapsed());
+      }
       this.#hold(session, credentials);
       return { ok: true, credentials, live: result.live };
     }
@@ -374,6 +410,8 @@ export class RoleSessions {
       { namespace, serviceAccount, code: lastFailure?.code, reason: lastFailure?.message },
       'session ended: EKS Auth refuses to renew it',
     );
+    const kept = session.credentials?.kept;
+    if (kept !== undefined) this.#options.store?.revoke(session, kept);
     this.#end(session);
   }
 

@@ -1,5 +1,6 @@
 import type { Clock, DurationMs, EpochMs } from '../clock.ts';
 import type { RoleCredentials } from '../eks-auth/assume-role.ts';
+import type { KeptCredentials } from '../session-store/session-store.ts';
 import type { PodIdentity } from '../tokens/claims.ts';
 
 /** The least time that credentials must still be good for to be served. */
@@ -30,6 +31,8 @@ export interface ServedCredentials {
   /** The pods that were handed them, by uid, with when the token of each expires. */
   readonly handedTo: Map<string, EpochMs>;
   readonly usage: SessionUsage;
+  /** As a store keeps them, where there is one. */
+  readonly kept: KeptCredentials | undefined;
 }
 
 /** What a session has done for its pods, over all credentials that it has held. */
@@ -50,7 +53,8 @@ export interface RetentionRules {
 }
 
 /**
- * Makes an answer of EKS Auth into what is served.
+ * Makes an answer of EKS Auth into what is served; with `kept` it is one that was fetched
+ * earlier, or elsewhere.
  *
  * They are renewed at the age that the operator set, and in any case with half of their life
  * or half an hour left, whichever is less: botocore asks again on every call with 15 minutes
@@ -60,8 +64,9 @@ export function servedCredentials(
   role: RoleCredentials,
   rules: RetentionRules,
   usage: SessionUsage,
+  kept?: KeptCredentials,
 ): ServedCredentials {
-  const fetchedAt = rules.clock.now();
+  const fetchedAt = kept?.fetchedAt ?? rules.clock.now();
   const life = Math.max(0, role.expiresAt - fetchedAt);
   const latest = life - Math.min(life / 2, RENEWED_WITH_LEFT);
   const due = Math.min(rules.maxCredentialRetention, latest) * (1 - SPREAD * rules.random());
@@ -76,6 +81,7 @@ export function servedCredentials(
     renewAt: fetchedAt + due,
     handedTo: new Map(),
     usage,
+    kept,
   };
 }
 

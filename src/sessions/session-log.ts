@@ -34,7 +34,11 @@ export class SessionLog {
           expiresAt: new Date(role.expiresAt).toISOString(),
           requestId: role.requestId,
         },
-        renewal ? 'session renewed' : 'session fetched',
+        result.fromStore
+          ? 'session found in the store'
+          : renewal
+            ? 'session renewed'
+            : 'session fetched',
       );
       return;
     }

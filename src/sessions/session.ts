@@ -40,6 +40,8 @@ export class Session {
   usage: SessionUsage = { served: 0, saved: 0 };
   /** Somebody has asked since the credentials were fetched. */
   wanted = false;
+  /** Its credentials come from a store: a token has to be verified here to be served them. */
+  warm = false;
   /** Order of use, for eviction. */
   usedAt = 0;
   /** From here on the session is renewed when somebody asks; put off after a failure. */

@@ -2,9 +2,10 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { Counter, Gauge, Registry } from 'prom-client';
 import type { DurationMs } from '../clock.ts';
 import { LatencyHistogram, registerLatency } from './latency-histogram.ts';
+import { type RedisFigures, RedisMetrics } from './redis-metrics.ts';
 
-// Every metric of the broker, with its labels and help text, is declared in this file, and
-// described in docs/metrics.md. No label is ever a pod's name; service accounts are named only
+// Every metric of the broker, with its labels and help text, is declared in this file and in
+// redis-metrics.ts, and described in docs/metrics.md. No label is ever a pod's name; service accounts are named only
 // where the operator asks for it: whoever reaches the node can read the metrics.
 
 /** What became of a request. */
@@ -97,6 +98,8 @@ export interface MetricSources {
   readonly addressesExpected: () => number;
   readonly addressesBound: () => number;
   readonly connections: () => number;
+  /** Undefined: sessions are held in memory only. */
+  readonly redis: () => RedisFigures | undefined;
 }
 
 /** Labels with a value. */
@@ -118,6 +121,7 @@ export class Metrics {
   readonly connectionsRefused: Counter;
   readonly workersReplaced: Counter;
   readonly unexpectedErrors: Counter;
+  readonly redis: RedisMetrics;
   readonly #cacheErrors: Counter<'type' | 'code'>;
   readonly #callResults: Counter<'result'>;
   readonly #renewals: Counter<'result'>;
@@ -225,6 +229,7 @@ export class Metrics {
       help: 'Errors that should not happen; the log has each with its stack',
       registers,
     });
+    this.redis = new RedisMetrics(this.registry);
     this.#gauge(
       'pod_identity_broker_event_loop_delay_seconds',
       'By how much the main thread was late since the last scrape, by percentile (100: the worst)',
@@ -358,6 +363,7 @@ export class Metrics {
       'Connections of pods that are open',
       sources.connections,
     );
+    this.redis.observe(sources.redis);
     const { serviceAccounts } = sources;
     if (serviceAccounts !== undefined) this.#observeServiceAccounts(serviceAccounts);
   }

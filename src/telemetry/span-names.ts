@@ -11,6 +11,8 @@ export const RENEWAL_SPAN = 'renew session';
 export const LOOKUP = `${OWN}.lookup`;
 /** Event of a call: one try, from its time on for {@link DURATION_MS}. */
 export const ATTEMPT_EVENT = 'attempt';
+/** A fetch that found its credentials in the store, and called nobody. */
+export const FROM_STORE = `${OWN}.from_store`;
 /** How long what an event tells of took. */
 export const DURATION_MS = `${OWN}.duration_ms`;
 /** HTTP status that a request was answered with. */

@@ -16,6 +16,7 @@ import { scrub } from './scrub.ts';
 import {
   ATTEMPT_EVENT,
   DURATION_MS,
+  FROM_STORE,
   LOOKUP,
   OWN,
   RENEWAL_SPAN,
@@ -261,6 +262,11 @@ export class FetchTrace {
     };
     const at = times === undefined ? undefined : this.#time.within(this.#startedAt, times);
     this.#span.addEvent(ATTEMPT_EVENT, attributes, at?.startedAt ?? this.#time.now());
+  }
+
+  /** The credentials were kept, by this broker before a restart or by another: no call is made. */
+  fromStore(): void {
+    this.#span.setAttribute(FROM_STORE, true);
   }
 
   /** The next attempt waits. */

@@ -24,7 +24,7 @@ async function socket(t: Test, path: string, actions: Partial<AdminActions> = {}
   const admin = new AdminSocket(
     path,
     {
-      flush: (chosen) => asked.push(chosen),
+      flush: async (chosen) => ({ flushed: asked.push(chosen) }),
       status: () => ({ well: true }),
       explain: async (token) => ({ token: token.length }),
       ...actions,

@@ -1,0 +1,189 @@
+import type { Clock, DurationMs, EpochMs } from '../clock.ts';
+import type { AnnouncementForm } from './announcements.ts';
+import type { Entry } from './entries.ts';
+import { LEASE_LASTS, type Leases } from './leases.ts';
+import type { Names } from './names.ts';
+import type { RedisLink } from './redis-link.ts';
+import { claimScript } from './scripts.ts';
+import type { Claim, ClaimOptions, KeptCredentials, StoredSession } from './session-store.ts';
+import type { Waiter, WaitingRoom } from './waiting-room.ts';
+
+/** How the claim of a session that all brokers share came out. */
+export type LeaseOutcome =
+  /** This broker is to call, for all. */
+  | 'taken'
+  /** It was kept. */
+  | 'kept'
+  /** It was kept, after a wait for another broker's call. */
+  | 'waited'
+  /** A lease of this broker was not renewed in time. */
+  | 'lost'
+  /** This broker is to call because Redis could not be asked. */
+  | 'without';
+
+/** Less left than this is no use to whoever asks. */
+const LEAST_LEFT: DurationMs = 20_000;
+/** How often a lease is looked at while nothing can be heard about it. */
+const DEAF_WAIT: DurationMs = 100;
+/** By what part of the budget Redis may hold a claim up again after a wait for another's call. */
+const BUDGET_AFTER_WAIT = 0.5;
+
+/** What {@link Claims} is made from. */
+export interface ClaimsOptions {
+  readonly clock: Clock;
+  /** The longest that Redis may hold up a claim. */
+  readonly budget: DurationMs;
+  readonly link: RedisLink;
+  /** By the first key of the file, then by the second. */
+  readonly names: readonly [Names, ...Names[]];
+  readonly leases: Leases;
+  readonly waiting: WaitingRoom;
+  readonly form: AnnouncementForm;
+  /** Whether it would be heard that a call has ended. */
+  readonly hears: () => boolean;
+  /** Opens an entry, or does away with it. */
+  readonly open: (entry: Entry) => KeptCredentials | undefined;
+  readonly onLease: (outcome: LeaseOutcome) => void;
+}
+
+/** What Redis says about a session. */
+type Found =
+  | { readonly kind: 'entry'; readonly entry: Entry }
+  | { readonly kind: 'lease'; readonly version: number }
+  | { readonly kind: 'held'; readonly endsIn: DurationMs }
+  | { readonly kind: 'none' };
+
+/** Finds out, before a call, whether it is needed and whose it is. */
+export class Claims {
+  readonly #options: ClaimsOptions;
+  /** The latest version that was heard of: a lower bound of what is going on. */
+  #version = 0;
+
+  constructor(options: ClaimsOptions) {
+    this.#options = options;
+  }
+
+  /** A version was given out. */
+  hear(version: number): void {
+    this.#version = Math.max(this.#version, version);
+  }
+
+  /** The claim of whoever need not ask, or cannot. */
+  alone(): Claim {
+    return { kind: 'call', version: this.#version, release: () => undefined };
+  }
+
+  /**
+   * Asks for a session, and waits while another broker is fetching it.
+   *
+   * @param shared - All brokers share it; otherwise nobody else can be fetching it.
+   */
+  async claim(session: StoredSession, shared: boolean, options: ClaimOptions): Promise<Claim> {
+    const { names, waiting, onLease } = this.#options;
+    const waiter = waiting.enter(names[0].entry(session));
+    try {
+      const { claim, outcome } = await this.#claim(session, shared, waiter, options);
+      if (shared && outcome !== undefined) onLease(outcome);
+      return claim;
+    } finally {
+      waiter.leave();
+    }
+  }
+
+  /** What is kept of a session that is newer than what is held. */
+  async find(
+    session: StoredSession,
+    newerThan: EpochMs,
+    limit: DurationMs,
+  ): Promise<KeptCredentials | undefined> {
+    const found = await this.#ask(session, newerThan, false, limit);
+    return found.kind === 'entry' ? this.#options.open(found.entry) : undefined;
+  }
+
+  async #claim(
+    session: StoredSession,
+    shared: boolean,
+    waiter: Waiter,
+    { newerThan, patience, signal }: ClaimOptions,
+  ): Promise<{ readonly claim: Claim; readonly outcome: LeaseOutcome | undefined }> {
+    const { clock, link, budget: whole, hears, open } = this.#options;
+    const deadline = clock.elapsed() + patience;
+    let budget = whole;
+    let waited = false;
+    // A wrong entry is done away with, so that the next look finds another or none.
+    let looksLeft = this.#options.names.length + 1;
+    while (link.state === 'closed' && budget >= 1 && looksLeft > 0) {
+      const sent = clock.elapsed();
+      const found = await this.#ask(session, newerThan, shared, budget).catch(() => undefined);
+      budget -= clock.elapsed() - sent;
+      if (found === undefined || found.kind === 'none') break;
+      if (found.kind === 'lease') {
+        return { claim: this.#take(session, found.version, signal), outcome: 'taken' };
+      }
+      if (found.kind === 'entry') {
+        const kept = open(found.entry);
+        if (kept !== undefined) {
+          return { claim: { kind: 'kept', kept }, outcome: waited ? 'waited' : 'kept' };
+        }
+        looksLeft -= 1;
+        continue;
+      }
+      waited = true;
+      const left = deadline - clock.elapsed();
+      if (left <= 0 || signal.aborted) return { claim: { kind: 'elsewhere' }, outcome: undefined };
+      // A little apart, so that not all of them come for a dead broker's lease at once.
+      const ends = found.endsIn + 20 + 50 * Math.random();
+      await waiter.wait(Math.min(left, hears() ? ends : Math.min(ends, DEAF_WAIT)), signal);
+      // How long its holder took was no fault of Redis.
+      budget = Math.max(budget, whole * BUDGET_AFTER_WAIT);
+    }
+    return { claim: this.alone(), outcome: 'without' };
+  }
+
+  /** Asks Redis for what is kept of a session, or for the lease to fetch it. */
+  async #ask(
+    session: StoredSession,
+    newerThan: EpochMs,
+    leased: boolean,
+    limit: DurationMs,
+  ): Promise<Found> {
+    const { clock, names, link } = this.#options;
+    const [first] = names;
+    const script = claimScript(
+      {
+        lease: first.lease(session),
+        sequence: first.sequence,
+        entries: names.map((each) => each.entry(session)),
+        flushes: names.flatMap((each) => each.flushes(session)),
+      },
+      newerThan,
+      clock.now() + LEAST_LEFT,
+      leased ? LEASE_LASTS : 0,
+    );
+    const answer = (await link.script('claim', limit, script)) as [string, ...string[]];
+    const [kind, one = '', g = '', t = '', e = '', v = ''] = answer;
+    switch (kind) {
+      case 'entry':
+        return { kind, entry: { name: one, g, t, e, v } };
+      case 'lease':
+        this.hear(Number(one));
+        return { kind, version: Number(one) };
+      case 'held':
+        return { kind, endsIn: Math.max(0, Number(one)) };
+      default:
+        return { kind: 'none' };
+    }
+  }
+
+  #take(session: StoredSession, version: number, signal: AbortSignal): Claim {
+    const { names, leases, form } = this.#options;
+    const [first] = names;
+    const lease = leases.hold(first.lease(session), version, () =>
+      signal.removeEventListener('abort', release),
+    );
+    const message = form.write({ kind: 'released', entry: first.entry(session) });
+    const release = () => leases.release(lease, first.channel, message);
+    signal.addEventListener('abort', release, { once: true });
+    return { kind: 'call', version, release };
+  }
+}

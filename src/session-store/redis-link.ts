@@ -1,0 +1,152 @@
+import type { Clock, DurationMs } from '../clock.ts';
+import { Circuit, CircuitOpenError, type CircuitState } from './circuit.ts';
+import type { RedisClient } from './redis-client.ts';
+import { within } from './within.ts';
+
+/** What commands are for, as they are counted. */
+export type Purpose =
+  | 'load'
+  | 'claim'
+  | 'renew-lease'
+  | 'release'
+  | 'keep'
+  | 'revoke'
+  | 'flush'
+  | 'announce'
+  | 'probe';
+/** How they end. */
+export type CommandResult = 'ok' | 'timeout' | 'error' | 'not-sent';
+
+/** What {@link RedisLink} is made from. */
+export interface RedisLinkOptions {
+  readonly clock: Clock;
+  readonly client: RedisClient;
+  /** A key that may be written to find out whether Redis is well. */
+  readonly probeKey: string;
+  /** How fast Redis has to answer a probe. */
+  readonly budget: DurationMs;
+  readonly onCommand: (purpose: Purpose, result: CommandResult) => void;
+  readonly onChange: (state: CircuitState) => void;
+}
+
+/** How long the key that probes write lives. */
+const PROBE_LIVES: DurationMs = 1_000;
+
+/** The way to Redis: one connection, behind a circuit, each command with a time of its own. */
+export class RedisLink {
+  readonly #options: RedisLinkOptions;
+  readonly #circuit: Circuit;
+  #lastError = '';
+
+  constructor(options: RedisLinkOptions) {
+    this.#options = options;
+    const { client, clock, onChange } = options;
+    this.#circuit = new Circuit({
+      clock,
+      random: Math.random,
+      probe: () => this.#probe(),
+      onChange,
+    });
+    client.on('ready', () => this.#circuit.connected());
+    client.on('close', () => this.#circuit.disconnected(this.#lastError || 'connection closed'));
+    // Why it closes: refused, wrong password, wrong certificate.
+    client.on('error', (error: Error) => {
+      this.#lastError = described(error);
+    });
+  }
+
+  /** Begins to connect, and goes on for as long as it takes. */
+  start(): void {
+    this.#options.client.connect().catch((error: Error) => {
+      this.#circuit.disconnected(this.#lastError || described(error));
+    });
+  }
+
+  get state(): CircuitState {
+    return this.#circuit.state;
+  }
+
+  get reason(): string {
+    return this.#circuit.reason;
+  }
+
+  /**
+   * Sends a command, or a pipeline.
+   *
+   * @param limit - The longest to wait for its answer.
+   * @throws CircuitOpenError when nothing was sent; RedisTimeoutError; an error of Redis.
+   */
+  async send<T>(
+    purpose: Purpose,
+    limit: DurationMs,
+    command: (client: RedisClient) => Promise<T>,
+  ): Promise<T> {
+    const { onCommand } = this.#options;
+    if (this.#circuit.state !== 'closed') {
+      onCommand(purpose, 'not-sent');
+      throw new CircuitOpenError(this.#circuit.reason);
+    }
+    try {
+      const answer = await this.#run(purpose, limit, command);
+      this.#circuit.succeeded();
+      return answer;
+    } catch (error) {
+      this.#circuit.failed(described(error as Error));
+      throw error;
+    }
+  }
+
+  /** Sends a script; keys and arguments as `EVAL` takes them. */
+  async script(
+    purpose: Purpose,
+    limit: DurationMs,
+    { text, keys, args }: Script,
+  ): Promise<unknown> {
+    return await this.send(purpose, limit, (client) =>
+      client.eval(text, keys.length, ...keys, ...args),
+    );
+  }
+
+  /** Lets go of the connection. */
+  stop(): void {
+    this.#circuit.stop();
+    this.#options.client.disconnect();
+  }
+
+  /** What is asked of Redis is mostly writing, so a write has to work. */
+  async #probe(): Promise<void> {
+    const { probeKey, budget } = this.#options;
+    await this.#run('probe', budget, (client) => client.set(probeKey, 1, 'PX', PROBE_LIVES));
+    this.#lastError = '';
+  }
+
+  async #run<T>(
+    purpose: Purpose,
+    limit: DurationMs,
+    command: (client: RedisClient) => Promise<T>,
+  ): Promise<T> {
+    const { clock, client, onCommand } = this.#options;
+    try {
+      const answer = await within(clock, limit, command(client));
+      onCommand(purpose, 'ok');
+      return answer;
+    } catch (error) {
+      onCommand(purpose, (error as Error).name === 'RedisTimeoutError' ? 'timeout' : 'error');
+      throw error;
+    }
+  }
+}
+
+/** A script of Redis with what it works on. */
+export interface Script {
+  readonly text: string;
+  readonly keys: readonly string[];
+  readonly args: readonly (string | number)[];
+}
+
+/** The code of an error of Redis or of the connection: its text may repeat what was sent. */
+function described({ message, name, ...error }: Error): string {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code !== undefined) return code;
+  return /^[A-Z]{3,}\b/.exec(message)?.[0] ?? (name === 'Error' ? message : `${name}: ${message}`);
+}

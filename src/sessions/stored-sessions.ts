@@ -1,0 +1,39 @@
+import type { FlushChoice, SessionHolder } from '../session-store/session-store.ts';
+import type { RoleSessions } from './role-sessions.ts';
+import type { Session } from './session.ts';
+
+/** Whether a flush is about a session. */
+export function isChosen(
+  { namespace, serviceAccount }: FlushChoice,
+  session: Pick<Session, 'namespace' | 'serviceAccount'>,
+): boolean {
+  return (
+    (namespace === undefined || session.namespace === namespace) &&
+    (serviceAccount === undefined || session.serviceAccount === serviceAccount)
+  );
+}
+
+/** The sessions in memory, as a store of sessions sees them. */
+export function sessionHolder(sessions: RoleSessions): SessionHolder {
+  return {
+    restore: (session, kept) => sessions.restore(session, kept),
+    end: (key, fetchedAt) => sessions.endFetchedBy(key, fetchedAt),
+    *held() {
+      for (const session of sessions.all()) {
+        const kept = session.credentials?.kept;
+        if (kept !== undefined) yield { session, kept };
+      }
+    },
+    find(key) {
+      const session = sessions.find(key);
+      if (session?.credentials === undefined) return undefined;
+      return { fetchedAt: session.credentials.fetchedAt, wanted: session.wanted };
+    },
+    flushBefore(choice, version) {
+      sessions.flush((session) => {
+        const fetchedWith = session.credentials?.kept?.version ?? 0;
+        return fetchedWith < version && isChosen(choice, session);
+      });
+    },
+  };
+}

@@ -1,0 +1,88 @@
+import t from 'tap';
+import { DEFAULT_NODE } from '../../src/simulator/kubelet.ts';
+import { ask, startCluster } from '../faults/cluster.ts';
+import type { BrokerProcess } from '../support/broker-process.ts';
+import { needsProgram } from '../support/needs.ts';
+import { keyFile, startRedis } from '../support/redis-server.ts';
+import { until } from '../support/until.ts';
+
+// A broker that restarts comes back with its sessions, where Redis keeps them: its pods'
+// requests cause no call to EKS Auth.
+
+const ACCOUNTS = Array.from({ length: 10 }, (_, index) => `app-${index}`);
+const PODS = 250;
+const skip = needsProgram('redis-server');
+
+for (const [scope, sessions] of [
+  ['pod', PODS],
+  ['service-account', ACCOUNTS.length],
+] as const) {
+  for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
+    t.test(`${scope} scope, ${signal}, under load`, { skip }, async (t) => {
+      const cluster = await startCluster(t, { latency: 20 });
+      cluster.associate(...ACCOUNTS);
+      const redis = await startRedis(t);
+      const key = keyFile(t);
+      const start = () =>
+        cluster.broker({
+          args: [
+            `--session-scope=${scope}`,
+            `--redis-url=${redis.url}`,
+            `--redis-key-file=${key}`,
+            '--max-pod-qps=0',
+          ],
+          env: { NODE_NAME: DEFAULT_NODE },
+        });
+      const pods = Array.from({ length: PODS }, (_, index) =>
+        cluster.pod(ACCOUNTS[index % ACCOUNTS.length] as string),
+      );
+
+      const first = await start();
+      const keys = await askAll(first, pods);
+      t.equal(cluster.calls().length, sessions);
+      await until(
+        async () => (await first.metrics()).get('pod_identity_broker_redis_writes_waiting') === 0,
+        'everything is written',
+      );
+      // Under load: the broker goes while it is asked.
+      const load = Promise.all(pods.slice(0, 50).map(({ token }) => ask(first, token)));
+      await first.stop(signal);
+      await load;
+
+      const second = await start();
+      const again = await askAll(second, pods);
+      t.equal(cluster.calls().length, sessions, 'no call after the restart');
+      t.strictSame(again, keys, 'every pod has what it had');
+      const metrics = await second.metrics();
+      t.equal(metrics.get('pod_identity_broker_redis_entries_loaded_total'), sessions);
+      t.match(await second.logged(({ msg }) => msg === 'sessions loaded from Redis'), {
+        sessions,
+      });
+    });
+  }
+}
+
+t.test('without Redis every session is fetched again', async (t) => {
+  const cluster = await startCluster(t);
+  cluster.associate(...ACCOUNTS);
+  const pods = ACCOUNTS.map((account) => cluster.pod(account));
+  const first = await cluster.broker();
+  await askAll(first, pods);
+  await first.stop();
+  await askAll(await cluster.broker(), pods);
+  t.equal(cluster.calls().length, 2 * ACCOUNTS.length);
+});
+
+/** Asks for every pod, and gives the access key ids in their order. */
+async function askAll(
+  broker: BrokerProcess,
+  pods: readonly { readonly token: string }[],
+): Promise<string[]> {
+  return await Promise.all(
+    pods.map(async ({ token }) => {
+      const { status, body } = await ask(broker, token);
+      if (status !== 200) throw new Error(`answered ${status}`);
+      return body.AccessKeyId as string;
+    }),
+  );
+}

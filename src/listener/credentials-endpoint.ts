@@ -156,7 +156,7 @@ export class CredentialsEndpoint {
     const { token, socket, startedAt } = asked;
     this.#options.requests.obtain(token, source.address, trace).then(
       (answer) => {
-        if (answer.kind === 'bad-token') source.charge();
+        if (answer.kind === 'bad-token') this.#options.sources.charge(socket);
         if (answer.kind === 'credentials') {
           this.#give(response, answer.body, trace);
           this.#count(200, answer.outcome, startedAt, socket);

@@ -48,14 +48,19 @@ export interface HttpServerOptions {
 export function createHttpServer(options: HttpServerOptions): Server {
   const { handler, lines, sources, onParseError, onTooMany } = options;
   const server = createServer(LIMITS, handler);
-  server.on('connection', (socket: Socket) => {
-    if (sources.connected(socket)) return;
+  // Before Node's own listener, which gives each connection a parser.
+  const [accept] = server.listeners('connection') as [(socket: Socket) => void];
+  server.removeAllListeners('connection').on('connection', (socket: Socket) => {
+    if (sources.connected(socket)) {
+      accept.call(server, socket);
+      return;
+    }
     onTooMany();
     socket.destroy();
   });
   server.maxHeadersCount = 100;
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
-    sources.of(socket).charge();
+    sources.charge(socket);
     lines?.write({ code: error.code, address: socket.remoteAddress }, 'request cannot be parsed');
     if (!socket.writable || error.code === 'ECONNRESET') {
       socket.destroy();

@@ -8,16 +8,18 @@ const BURST_SECONDS = 5;
 const REFUSAL_COST = 10;
 /** By how much the node's own addresses may exceed a pod's: host-network pods share them. */
 const NODE_FACTOR = 10;
-/** Connections open at once from one pod's address. */
+/** Connections open at once from one pod's address, beyond as many of which nobody asks whose. */
 const MOST_CONNECTIONS = 256;
 /** Connections open at once in all. */
 const MOST_CONNECTIONS_IN_ALL = 10_000;
+/** After a refusal it takes twice the burst, at most, until nobody owes anything. */
+const OWED_FOR: DurationMs = 2 * BURST_SECONDS * 1_000;
 /** How long what is known about the node's own addresses is good. */
 const OWN_ADDRESSES_FOR: DurationMs = 60_000;
 
-/** Where a connection remembers its source: a weak map would cost more than the look-ups. */
-const SOURCE = Symbol('source');
-type KnownSocket = Socket & { [SOURCE]?: Source };
+/** Where a connection remembers the source that it counts for: a weak map would cost more. */
+const COUNTED = Symbol('counted');
+type KnownSocket = Socket & { [COUNTED]?: Source };
 
 /** One address that requests come from. */
 export class Source {
@@ -39,9 +41,7 @@ export class Source {
   /** Takes the price of a request; false when this address has used up its budget. */
   admit(now: DurationMs): boolean {
     if (this.rate === 0) return true;
-    const most = this.rate * BURST_SECONDS;
-    this.tokens = Math.min(most, this.tokens + ((now - this.filledAt) * this.rate) / 1_000);
-    this.filledAt = now;
+    this.#fill(now);
     if (this.tokens < 1) return false;
     this.tokens -= 1;
     return true;
@@ -50,6 +50,18 @@ export class Source {
   /** A request of this address was refused: that costs more than one that was not. */
   charge(): void {
     this.tokens = Math.max(this.tokens - (REFUSAL_COST - 1), -this.rate * BURST_SECONDS);
+  }
+
+  /** Its refusals have cost more than its budget. */
+  owes(now: DurationMs): boolean {
+    this.#fill(now);
+    return this.tokens < 0;
+  }
+
+  #fill(now: DurationMs): void {
+    const most = this.rate * BURST_SECONDS;
+    this.tokens = Math.min(most, this.tokens + ((now - this.filledAt) * this.rate) / 1_000);
+    this.filledAt = now;
   }
 
   /** Nothing is held against it any more. */
@@ -68,6 +80,7 @@ export class Sources {
   readonly #rate: number;
   readonly #sources = new Map<string, Source>();
   #connections = 0;
+  #owedUntil: DurationMs = Number.NEGATIVE_INFINITY;
   #own: ReadonlySet<string> = new Set();
   #ownAt = Number.NEGATIVE_INFINITY;
 
@@ -75,13 +88,12 @@ export class Sources {
   constructor(clock: Clock, rate: number) {
     this.#clock = clock;
     this.#rate = rate;
-    const release = (source: Source) => {
-      source.connections -= 1;
+    const release = (source: Source | undefined) => {
       this.#connections -= 1;
+      if (source !== undefined) source.connections -= 1;
     };
     this.#disconnected = function disconnected(this: Socket) {
-      const source = (this as KnownSocket)[SOURCE];
-      if (source !== undefined) release(source);
+      release((this as KnownSocket)[COUNTED]);
     };
   }
 
@@ -91,25 +103,40 @@ export class Sources {
   }
 
   /**
-   * Takes in a new connection.
+   * Takes in a new connection. While no more are open than one address may have, and nobody owes
+   * for refusals, nobody has to know whose they are: to read an address costs a twentieth of a
+   * whole answer.
    *
-   * @returns False when its address, or the node, has as many as it may have.
+   * @returns False when its address, or the node, has as many as it may have, and when its
+   *   address owes for refusals: to answer it, even to turn it away, costs all others.
    */
   connected(socket: Socket): boolean {
-    const source = this.#sourceOf(socket.remoteAddress ?? '');
-    const admitted =
-      source.connections < source.mostConnections && this.#connections < MOST_CONNECTIONS_IN_ALL;
-    if (!admitted) return false;
-    source.connections += 1;
+    if (this.#connections >= MOST_CONNECTIONS_IN_ALL) return false;
+    const crowded = this.#connections >= MOST_CONNECTIONS;
+    const now = this.#clock.elapsed();
+    if (crowded || now < this.#owedUntil) {
+      const source = this.of(socket);
+      if (source.owes(now)) return false;
+      if (crowded) {
+        if (source.connections >= source.mostConnections) return false;
+        source.connections += 1;
+        (socket as KnownSocket)[COUNTED] = source;
+      }
+    }
     this.#connections += 1;
-    (socket as KnownSocket)[SOURCE] = source;
     socket.on('close', this.#disconnected);
     return true;
   }
 
-  /** The source of a connection that was taken in. */
+  /** Charges the source of a connection for a request that was refused. */
+  charge(socket: Socket): void {
+    this.of(socket).charge();
+    this.#owedUntil = this.#clock.elapsed() + OWED_FOR;
+  }
+
+  /** The source of a connection; one that was reset before it was asked about has no address. */
   of(socket: Socket): Source {
-    return (socket as KnownSocket)[SOURCE] ?? this.#sourceOf(socket.remoteAddress ?? '');
+    return this.#sourceOf(socket.remoteAddress ?? '');
   }
 
   /** One function for all connections: there are tens of thousands of them a second. */

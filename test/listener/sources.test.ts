@@ -83,12 +83,16 @@ t.test('connections are bounded by address before they are in all', async (t) =>
   const { sources } = setUp(200);
   const connect = (address: string, count: number) =>
     Array.from({ length: count }, () => from(address)).filter((one) => sources.connected(one));
+  const [early] = connect('10.0.0.6', 256);
+  t.equal(sources.connections, 256, 'as many as one may have are not told apart');
   const open = connect(POD, 300);
-  t.equal(open.length, 256);
-  t.equal(sources.connections, 256);
+  t.equal(open.length, 256, 'beyond them each has its own bound');
+  t.equal(sources.connections, 512);
   t.equal(connect('10.0.0.8', 1).length, 1, 'another address may go on');
+  early?.emit('close');
+  t.equal(connect(POD, 1).length, 0, 'what others close makes no room');
   open[0]?.emit('close');
-  t.equal(sources.connections, 256);
+  t.equal(sources.connections, 511);
   t.equal(connect(POD, 2).length, 1, 'one that ended makes room for one');
   t.equal(connect('127.0.0.1', 3_000).length, 2_560, "the node's own have more");
   for (let other = 0; sources.connections < 10_000; other++) {
@@ -96,6 +100,17 @@ t.test('connections are bounded by address before they are in all', async (t) =>
   }
   t.equal(sources.connections, 10_000);
   t.equal(connect('10.2.0.1', 1).length, 0, 'all together');
+});
+
+t.test('who owes for refusals is not even let in', async (t) => {
+  const { clock, sources } = setUp(10);
+  t.equal(sources.connected(from(POD)), true);
+  for (let refused = 0; refused < 8; refused++) sources.charge(from(POD));
+  t.equal(sources.connected(from(POD)), false);
+  t.equal(sources.connected(from('10.0.0.8')), true, 'others are');
+  t.equal(sources.connections, 2, 'and who was not let in does not count');
+  await clock.advance(2_300);
+  t.equal(sources.connected(from(POD)), true, 'until that is made up for');
 });
 
 t.test('an address that nothing is held against is forgotten', async (t) => {
@@ -112,6 +127,7 @@ t.test('an address that nothing is held against is forgotten', async (t) => {
   sources.sweep();
   t.not(sources.of(from(POD)), owing, 'until that is made up for');
 
+  for (let others = 0; others < 256; others++) sources.connected(from('10.0.0.6'));
   const socket = from(POD);
   sources.connected(socket);
   const connected = sources.of(socket);

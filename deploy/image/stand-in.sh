@@ -10,6 +10,7 @@ cd "$(dirname "$0")/../.."
 
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
+chmod 0755 "$root"
 debootstrap --variant=minbase --include=ca-certificates,libatomic1,libstdc++6 bookworm "$root" >&2
 install -D "$(readlink -f node_modules/node/bin/node)" "$root/usr/local/bin/node"
 npm=$(readlink -f "$(command -v npm)")

@@ -12,8 +12,10 @@ RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY .tools .tools
 COPY src src
 COPY tsconfig.json ./
+COPY deploy/image/keep-imported.mjs ./
 RUN npm run build --ignore-scripts \
-  && npm prune --omit=dev --ignore-scripts --no-audit --no-fund
+  && node keep-imported.mjs \
+  && npm prune --ignore-scripts --no-audit --no-fund
 
 FROM ${NODE_IMAGE} AS files
 RUN apt-get update -qq \
@@ -38,7 +40,8 @@ ENV PATH=/usr/local/bin:/usr/bin NODE_ENV=production
 USER 64023:64023
 WORKDIR /app
 # node itself, without anything in between: its file capability is what opens port 80.
-ENTRYPOINT ["/usr/local/bin/node", "--disable-sigusr1", "/app/src/launcher.js"]
+# The flags are those of the launcher.
+ENTRYPOINT ["/usr/local/bin/node", "--disable-sigusr1", "--max-semi-space-size=2", "/app/src/launcher.js"]
 CMD ["server"]
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s \
   CMD ["/usr/local/bin/node", "-e", "fetch('http://127.0.0.1:2703/healthz').then((a) => process.exit(a.ok ? 0 : 1), () => process.exit(1))"]

@@ -43,8 +43,6 @@ chmod 1777 "$root/tmp"
 # What is only read by people and compilers.
 find "$root/app" \( -name '*.map' -o -name '*.d.ts' -o -name '*.d.mts' -o -name '*.d.cts' \
   -o -name '*.md' -o -name '*.markdown' \) -type f -delete
-find "$root/app/node_modules" -depth \( -name test -o -name tests -o -name docs -o -name examples \
-  -o -name benchmark -o -name dist-types \) -type d -exec rm -rf {} +
 
 # Last, since copying takes it away again: port 80 for a user that is not root.
 setcap cap_net_bind_service=+ep "$root/usr/local/bin/node"

@@ -90,7 +90,8 @@ t.test('the chart’s pods run, and answer', { skip }, async (t) => {
           ...server,
           securityContext: { ...server.securityContext, allowPrivilegeEscalation },
         };
-        const env = { AWS_REGION: 'us-east-1' };
+        // Traces have packages loaded that nothing else does.
+        const env = { AWS_REGION: 'us-east-1', OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:9' };
         const running = runContainer({ ...place, files, container, env });
         const shown = `no_new_privs: ${!allowPrivilegeEscalation}`;
         t.equal(await status(place.node, 2703, '/readyz'), 200, shown);

@@ -53,6 +53,15 @@ const COMBINATIONS: Readonly<Record<string, Values>> = {
     sessionScope: 'pod',
     podScope: ['shop', 'bank/till'],
     env: { AWS_REGION: 'us-iso-east-1', HTTPS_PROXY: 'http://proxy:3128', NUMBER: 1 },
+    redis: {
+      url: 'rediss+sentinel://a:1,b:2/primary',
+      secretName: 'broker-redis',
+      keyEntry: 'sealing',
+      passwordEntry: 'password',
+      caEntry: 'ca.crt',
+      username: 'broker',
+      budget: '30ms',
+    },
     otel: { endpoint: 'http://$(HOST_IP):4318', sampler: 'traceidratio', samplerArg: 0.1 },
     metrics: {
       port: 2706,
@@ -108,6 +117,15 @@ t.test('the flags of every combination are those of `server`', { skip }, async (
     probePort: 2_704,
     metricsPort: 2_706,
     sessionScope: 'pod',
+    redis: {
+      target: { kind: 'sentinel', tls: true },
+      sharing: 'node',
+      keyFile: '/etc/pod-identity-broker/redis/sealing',
+      passwordFile: '/etc/pod-identity-broker/redis/password',
+      caFile: '/etc/pod-identity-broker/redis/ca.crt',
+      username: 'broker',
+      budget: 30,
+    },
     verbosity: 'trace',
     maxPodQps: 50,
     rotateCredentials: true,
@@ -310,6 +328,20 @@ t.test('the heap is half of the memory limit', { skip }, async (t) => {
   t.strictSame(given, [{ name: 'NODE_OPTIONS', value: env.NODE_OPTIONS }], 'unless it is given');
 });
 
+t.test('Redis: its secret is for the server’s user alone', { skip }, async (t) => {
+  const redis = { url: 'redis://host', secretName: 'broker-redis' };
+  const [daemonSet] = ofKind(render({ redis }), 'DaemonSet');
+  const named = ({ name }: Manifest) => name === 'redis';
+  t.match(podSpec(daemonSet).volumes.find(named).secret, {
+    secretName: 'broker-redis',
+    defaultMode: 0o440,
+  });
+  t.equal(podSpec(daemonSet).securityContext.fsGroup, server(daemonSet).securityContext.runAsUser);
+  t.match(server(daemonSet).volumeMounts.find(named), { readOnly: true });
+  const [without] = ofKind(render({}), 'DaemonSet');
+  t.notMatch(JSON.stringify(without), 'redis');
+});
+
 t.test('upgrades with a second pod', { skip }, async (t) => {
   const [daemonSet] = ofKind(render(COMBINATIONS.surge as Values), 'DaemonSet');
   t.strictSame(daemonSet.spec.updateStrategy.rollingUpdate, { maxSurge: 1, maxUnavailable: 0 });
@@ -366,6 +398,14 @@ const REFUSED: readonly (readonly [Values, ...RegExp[]])[] = [
     },
     /agent\.advertiseProxyPort: .*write false/,
   ],
+  [{ redis: { url: 'redis://host' } }, /redis\.secretName: redis\.url needs it/],
+  [
+    { redis: { url: 'redis://host', secretName: 'x', sharing: 'cluster' }, sessionScope: 'pod' },
+    /redis\.sharing: .*write node/,
+  ],
+  [{ redis: { secretName: 'x' } }, /redis\.url: /],
+  [{ redis: { url: 'http://host', secretName: 'x' } }, /redis.*url/],
+  [{ redis: { url: 'redis://me:secret@host', secretName: 'x' } }, /redis.*url/],
   [{ resources: { limits: { memory: '0.5Gi' } } }, /resources\.limits\.memory/],
   [{ sessionScope: 'node' }, /sessionScope/],
   [{ podScope: ['Shop'] }, /podScope/],

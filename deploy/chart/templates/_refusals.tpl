@@ -34,6 +34,15 @@
 {{- if and .agent.advertiseProxyPort ((.updateStrategy).rollingUpdate).maxSurge }}
 {{- $refused = append $refused "agent.advertiseProxyPort: with updateStrategy.rollingUpdate.maxSurge the new pod would wait for the old one's ports, and the old one for the new; write false" }}
 {{- end }}
+{{- if and .redis.url (not .redis.secretName) }}
+{{- $refused = append $refused "redis.secretName: redis.url needs it: the secret with the key that sessions are sealed under" }}
+{{- end }}
+{{- if and .redis.secretName (not .redis.url) }}
+{{- $refused = append $refused "redis.url: redis.secretName is of no use without it" }}
+{{- end }}
+{{- if and .redis.url (eq .redis.sharing "cluster") (ne .sessionScope "service-account") }}
+{{- $refused = append $refused (printf "redis.sharing: cluster has nothing to share with sessionScope %s; write node" .sessionScope) }}
+{{- end }}
 {{- $limit := toString ((.resources.limits | default dict).memory | default "") }}
 {{- if and $limit (not (regexMatch "^[0-9]+(k|Ki|M|Mi|G|Gi)?$" $limit)) }}
 {{- $refused = append $refused (printf "resources.limits.memory: %s: write a whole number of Mi or Gi; the heap is half of it" $limit) }}

@@ -1,0 +1,244 @@
+import { randomBytes } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { freePort } from '../../src/simulator/free-port.ts';
+import { createAuthority } from '../eks-auth/certificates.ts';
+import type { BrokerProcess } from '../support/broker-process.ts';
+import { needsProgram } from '../support/needs.ts';
+import { keyFile, type RedisServer, secretFile, startRedis } from '../support/redis-server.ts';
+import { until } from '../support/until.ts';
+import { ask, type Cluster, startCluster } from './cluster.ts';
+
+// Redis is away, hangs, is full, refuses, or lies: no request fails because of it, none waits
+// for longer than the budget, the log says it once, and when Redis is well it is used again.
+
+const skip = needsProgram('redis-server');
+
+/** Far more than the budget of 50 ms and a call of none, and far less than any other time-out. */
+const SOON = 1_500;
+const CLOSED = 'pod_identity_broker_redis_circuit{state="closed"}';
+
+interface Node {
+  readonly cluster: Cluster;
+  readonly broker: BrokerProcess;
+  /** Asks for a service account that nobody has asked for yet. */
+  miss(): Promise<void>;
+  /** Asks for one that is there. */
+  hit(): Promise<void>;
+  circuit(closed: boolean): Promise<void>;
+  /** How often the log says that Redis is not used, or is there. */
+  said(message: string): number;
+}
+
+async function startNode(t: Test, url: string, args: readonly string[] = []): Promise<Node> {
+  const cluster = await startCluster(t);
+  const accounts = Array.from({ length: 60 }, (_, index) => `app-${index}`);
+  cluster.associate(...accounts);
+  const broker = await cluster.broker({
+    args: [
+      `--redis-url=${url}`,
+      '--redis-sharing=cluster',
+      ...(args.some((arg) => arg.startsWith('--redis-key-file'))
+        ? []
+        : [`--redis-key-file=${keyFile(t)}`]),
+      ...args,
+    ],
+  });
+  const seen: string[] = [];
+  const request = async (token: string) => {
+    const { status, took } = await ask(broker, token);
+    t.equal(status, 200, 'no request fails');
+    t.ok(took < SOON, `nor waits for Redis: ${Math.round(took)} ms`);
+  };
+  return {
+    cluster,
+    broker,
+    async miss() {
+      const { token } = cluster.pod(accounts[seen.length] as string);
+      seen.push(token);
+      await request(token);
+    },
+    hit: () => request(seen[0] as string),
+    circuit: (closed) =>
+      until(
+        async () => (await broker.metrics()).get(CLOSED) === Number(closed),
+        closed ? 'the circuit closes' : 'the circuit opens',
+      ),
+    said: (message) => broker.logs().filter(({ msg }) => msg === message).length,
+  };
+}
+
+const AWAY = 'Redis is not used now';
+const THERE = 'Redis is there';
+
+/** Whatever is wrong, pods do not feel it, and it is said once. */
+async function goesOnWithout(t: Test, node: Node, reason: RegExp): Promise<void> {
+  for (let request = 0; request < 5; request += 1) await node.miss();
+  await node.circuit(false);
+  for (let request = 0; request < 5; request += 1) await node.miss();
+  await node.hit();
+  const [line] = node.broker.logs().filter(({ msg }) => msg === AWAY);
+  if (line !== undefined) t.match(line, { level: 'warn', reason });
+  t.ok(node.said(AWAY) <= 1, 'it is said once');
+}
+
+async function isUsedAgain(t: Test, node: Node, redis: RedisServer): Promise<void> {
+  await node.circuit(true);
+  await node.broker.logged(({ msg }) => msg === THERE);
+  await node.miss();
+  const client = redis.client();
+  const kept = async () => (await client.keys('*:e:*')).length;
+  const held = async () =>
+    (await node.broker.metrics()).get('pod_identity_broker_sessions{scope="service-account"}');
+  // What was fetched meanwhile is kept now.
+  await until(async () => (await kept()) === (await held()), 'everything is kept');
+  t.ok((await kept()) > 0);
+}
+
+t.test('absent at the start, there later', { skip }, async (t) => {
+  const port = await freePort();
+  const node = await startNode(t, `redis://127.0.0.1:${port}`);
+  t.equal(await node.broker.probe('readyz'), 200, 'readiness does not depend on it');
+  await goesOnWithout(t, node, /./);
+  await isUsedAgain(t, node, await startRedis(t, { port }));
+});
+
+t.test('killed under load, and restarted empty', { skip }, async (t) => {
+  const redis = await startRedis(t);
+  const node = await startNode(t, redis.url);
+  await node.circuit(true);
+  await node.miss();
+  const load = Promise.all(Array.from({ length: 10 }, () => node.miss()));
+  await redis.kill();
+  await load;
+  await goesOnWithout(t, node, /ECONNREFUSED|ECONNRESET|closed/);
+  const before = node.cluster.calls().length;
+  await isUsedAgain(t, node, await startRedis(t, { port: redis.port }));
+  await node.hit();
+  t.equal(node.cluster.calls().length, before + 1, 'it cost no session');
+});
+
+t.test('hung', { skip }, async (t) => {
+  const redis = await startRedis(t);
+  const node = await startNode(t, redis.url);
+  await node.circuit(true);
+  await node.miss();
+  redis.process.kill('SIGSTOP');
+  await goesOnWithout(t, node, /RedisTimeoutError|no answer/);
+  redis.process.kill('SIGCONT');
+  await isUsedAgain(t, node, redis);
+});
+
+t.test('full', { skip }, async (t) => {
+  const redis = await startRedis(t, { args: ['--maxmemory-policy', 'noeviction'] });
+  const node = await startNode(t, redis.url);
+  await node.circuit(true);
+  await node.miss();
+  const client = redis.client();
+  await client.config('SET', 'maxmemory', '1');
+  await goesOnWithout(t, node, /OOM/);
+  await client.config('SET', 'maxmemory', '0');
+  await isUsedAgain(t, node, redis);
+});
+
+t.test('become a read-only replica', { skip }, async (t) => {
+  const redis = await startRedis(t);
+  const primary = await startRedis(t);
+  const node = await startNode(t, redis.url);
+  await node.circuit(true);
+  await node.miss();
+  const client = redis.client();
+  await client.call('REPLICAOF', '127.0.0.1', String(primary.port));
+  await goesOnWithout(t, node, /READONLY|closed/);
+  await client.call('REPLICAOF', 'NO', 'ONE');
+  await isUsedAgain(t, node, redis);
+});
+
+t.test('a password that is wrong, until it is right', { skip }, async (t) => {
+  const password = randomBytes(16).toString('hex');
+  const redis = await startRedis(t);
+  const client = redis.client();
+  await client.call(
+    'ACL',
+    'SETUSER',
+    'broker',
+    'on',
+    `>other-${password}`,
+    '~{pib:*',
+    '&{pib:*',
+    '+@all',
+  );
+  await client.call('ACL', 'SETUSER', 'default', 'on', 'nopass');
+  const node = await startNode(t, redis.url, [
+    '--redis-username=broker',
+    `--redis-password-file=${secretFile(t, password)}`,
+  ]);
+  await goesOnWithout(t, node, /WRONGPASS|NOAUTH|closed/);
+  await client.call('ACL', 'SETUSER', 'broker', `>${password}`);
+  await isUsedAgain(t, node, redis);
+  t.notOk(
+    node.broker.lines.some((line) => line.includes(password)),
+    'it is in no line',
+  );
+});
+
+t.test('TLS: with its CA, and without', { skip }, async (t) => {
+  const authority = createAuthority(t);
+  const { cert, key } = authority.issue('redis.test');
+  const folder = t.testdir();
+  const file = (name: string, text: string) => {
+    const path = join(folder, name);
+    writeFileSync(path, text);
+    return path;
+  };
+  const port = await freePort();
+  await startRedis(t, {
+    port,
+    wait: false,
+    args: [
+      ...['--port', '0', '--tls-port', String(port), '--tls-auth-clients', 'no'],
+      ...['--tls-cert-file', file('cert', cert), '--tls-key-file', file('key', key)],
+      ...['--tls-ca-cert-file', authority.path],
+    ],
+  });
+  const url = `rediss://127.0.0.1:${port}`;
+  const trusting = await startNode(t, url, [`--redis-ca-file=${authority.path}`]);
+  await trusting.circuit(true);
+  await trusting.miss();
+  const other = await startNode(t, url, [`--redis-ca-file=${createAuthority(t, 'other').path}`]);
+  await goesOnWithout(t, other, /CERT|SIGNATURE|closed/);
+});
+
+t.test('an entry that was tampered with is not served', { skip }, async (t) => {
+  const redis = await startRedis(t);
+  const key = keyFile(t);
+  const cluster = await startCluster(t);
+  cluster.associate('cart', 'till');
+  const args = [`--redis-url=${redis.url}`, `--redis-key-file=${key}`];
+  const pods = [cluster.pod('cart'), cluster.pod('till')] as const;
+  const first = await cluster.broker({ args });
+  const given: string[] = [];
+  for (const { token } of pods) given.push((await ask(first, token)).body.AccessKeyId);
+  const client = redis.client();
+  const entries = () => client.keys('*:e:*');
+  await until(async () => (await entries()).length === 2, 'both are kept');
+  await first.stop();
+  const [one = '', other = ''] = await entries();
+  // A thief would like one pod to be served what is another's.
+  await client.hset(one, await client.hgetall(other));
+  const second = await cluster.broker({ args });
+  const again: string[] = [];
+  for (const { token } of pods) again.push((await ask(second, token)).body.AccessKeyId);
+  t.equal(cluster.calls().length, 3, 'EKS Auth is asked for the one');
+  t.equal(again.filter((id, index) => id === given[index]).length, 1, 'the other is warm');
+  const metrics = await second.metrics();
+  t.equal(
+    metrics.get('pod_identity_broker_redis_entries_rejected_total{reason="sealed-otherwise"}'),
+    1,
+  );
+  t.equal(
+    second.logs().filter(({ msg }) => msg === 'an entry of Redis is not used, and deleted').length,
+    1,
+  );
+});

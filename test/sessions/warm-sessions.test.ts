@@ -1,0 +1,99 @@
+import t from 'tap';
+import { AUDIENCE, HOUR, SessionsHarness } from '../support/sessions-harness.ts';
+
+// Sessions that come out of a store: served to whoever is verified, renewed with the next live
+// token that asks, and never older than what is held.
+
+const KEY = 'service-account:shop/cart';
+
+function warm(harness: SessionsHarness, change: { fetchedAt?: number; expiresAt?: number } = {}) {
+  const { clock, sessions } = harness;
+  const { fetchedAt = clock.now() - HOUR, expiresAt = clock.now() + 5 * HOUR } = change;
+  sessions.restore(
+    { key: KEY, scope: 'service-account', namespace: 'shop', serviceAccount: 'cart' },
+    {
+      fetchedAt,
+      version: 1,
+      role: {
+        accessKeyId: `ASIA-kept-${fetchedAt}`,
+        secretAccessKey: 'made-up',
+        sessionToken: 'made-up',
+        expiresAt,
+        subject: { namespace: 'shop', serviceAccount: 'cart' },
+        audience: AUDIENCE,
+        associationArn: 'arn:aws:eks:us-east-1:111122223333:podidentityassociation/c/a-1',
+        associationId: 'a-1',
+        assumedRoleArn: 'arn:aws:sts::111122223333:assumed-role/cart/session',
+        assumedRoleId: 'AROA:session',
+        requestId: 'request',
+      },
+    },
+  );
+}
+
+t.test('who is verified is served without a call', async (t) => {
+  const harness = new SessionsHarness();
+  warm(harness);
+  const opened = harness.open(harness.pod('cart', 'a'));
+  t.match(opened, { kind: 'credentials', stale: false });
+  t.equal(harness.calls.length, 0);
+});
+
+t.test('who is not verified is not: EKS Auth judges', async (t) => {
+  const harness = new SessionsHarness();
+  warm(harness);
+  const live = harness.pod('cart', 'a');
+  t.notOk(harness.sessions.isAnswered(KEY, live.token));
+  const opened = harness.sessions.open(KEY, 'service-account', live, 'unverified');
+  t.equal(opened.kind, 'fetch');
+  await harness.clock.advance(1);
+  t.equal(harness.calls.length, 1);
+});
+
+t.test('it is renewed when it is due, with the token of whoever asks', async (t) => {
+  const harness = new SessionsHarness();
+  harness.auto = (call) => call.grant();
+  warm(harness);
+  await harness.clock.advance(3 * HOUR);
+  t.equal(harness.calls.length, 0, 'there is no token to renew it with');
+  const live = harness.pod('cart', 'a');
+  t.match(harness.open(live), { kind: 'credentials' });
+  await harness.clock.advance(1_000);
+  t.strictSame(
+    harness.calls.map(({ token }) => token),
+    [live.token],
+  );
+  t.equal(harness.sessions.find(KEY)?.credentials?.accessKeyId, 'ASIA1');
+});
+
+t.test('it goes with its credentials', async (t) => {
+  const harness = new SessionsHarness();
+  warm(harness, { expiresAt: harness.clock.now() + 60_000 });
+  t.equal(harness.sessions.size, 1);
+  await harness.clock.advance(46_000);
+  t.equal(harness.sessions.size, 0, '15 s before they expire');
+  warm(harness, { expiresAt: harness.clock.now() + 10_000 });
+  t.equal(harness.sessions.size, 0, 'nothing that cannot be served is taken in');
+});
+
+t.test('newer credentials take the place of older ones, and never the other way', async (t) => {
+  const harness = new SessionsHarness();
+  const id = () => harness.sessions.find(KEY)?.credentials?.accessKeyId;
+  const now = harness.clock.now();
+  warm(harness, { fetchedAt: now - 2_000 });
+  warm(harness, { fetchedAt: now - 3_000 });
+  t.equal(id(), `ASIA-kept-${now - 2_000}`);
+  warm(harness, { fetchedAt: now - 1_000 });
+  t.equal(id(), `ASIA-kept-${now - 1_000}`);
+  t.equal(harness.sessions.size, 1);
+  harness.sessions.endFetchedBy(KEY, now - 2_000);
+  t.equal(harness.sessions.size, 1, 'what was revoked is older');
+  harness.sessions.endFetchedBy(KEY, now - 1_000);
+  t.equal(harness.sessions.size, 0);
+});
+
+t.test('a warm start keeps within the bound', async (t) => {
+  const harness = new SessionsHarness({ maxCacheSize: 0 });
+  warm(harness);
+  t.equal(harness.sessions.size, 0);
+});

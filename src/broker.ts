@@ -25,6 +25,7 @@ import { scopeOf, sessionKey } from './sessions/session-key.ts';
 import { SessionLog } from './sessions/session-log.ts';
 import { isChosen } from './sessions/stored-sessions.ts';
 import { UnverifiedBudget } from './sessions/unverified-budget.ts';
+import { Succession } from './succession.ts';
 import type { Log } from './telemetry/log.ts';
 import { Metrics } from './telemetry/metrics.ts';
 import { RepeatedFaults } from './telemetry/repeated-faults.ts';
@@ -215,7 +216,16 @@ export async function startBroker(
   const watch = new StateWatch(clock, log, watchedStates(rooms, fallback));
   watch.start();
 
-  const admin = new AdminSocket(
+  const succession = new Succession({
+    clock,
+    config,
+    log,
+    metrics,
+    sessions,
+    listener,
+    admin: () => admin,
+  });
+  const admin: AdminSocket = new AdminSocket(
     config.adminSocket,
     {
       flush: async (chosen) => {
@@ -227,6 +237,7 @@ export async function startBroker(
       },
       status: () => brokerStatus(rooms),
       explain: (token) => explain(token, rooms),
+      handOver: succession.actions,
     },
     log,
   );
@@ -237,13 +248,20 @@ export async function startBroker(
   // Pods are not answered before what was kept for them is there, or takes too long.
   const warm = store && Promise.race([store.start(), pause(WARM_START, undefined, { ref: false })]);
   try {
+    const [predecessor] = await Promise.all([succession.succeed(), warm]);
+    // With somebody there who answers, this one has time until it can do so without delay.
+    if (predecessor !== undefined) await workers.started();
+    const listening = listener.start(predecessor);
     await Promise.all([
-      Promise.resolve(warm).then(() => listener.start()),
+      listening,
       workers.started(),
-      admin.start().catch((error: unknown) => {
-        if (config.adminSocketNamed || !(error instanceof AdminSocketError)) throw error;
-        log.warn({ reason: error.message }, 'going on without an admin socket');
-      }),
+      // The predecessor has let go of its own by then.
+      (predecessor === undefined ? admin.start() : listening.then(() => admin.start())).catch(
+        (error: unknown) => {
+          if (config.adminSocketNamed || !(error instanceof AdminSocketError)) throw error;
+          log.warn({ reason: error.message }, 'going on without an admin socket');
+        },
+      ),
     ]);
   } catch (error) {
     await stop();
@@ -262,6 +280,7 @@ export async function startBroker(
   };
 
   async function stop(): Promise<void> {
+    succession.stop();
     await listener.stop(config.clientWait + STOP_MARGIN);
     await admin.stop();
     await store?.stop(KEEP_TIMEOUT);

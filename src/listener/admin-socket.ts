@@ -1,9 +1,11 @@
-import { chmod, mkdir, rm, stat } from 'node:fs/promises';
+import { chmod, rm } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import { dirname } from 'node:path';
 import { text } from 'node:stream/consumers';
 import type { Log } from '../telemetry/log.ts';
+import { HAND_OVER_PATH, type HandOverActions, handOver } from './hand-over.ts';
+import { ownFolder } from './own-folder.ts';
 
 /** Whose sessions a flush lets go of; neither: everybody's. */
 export interface FlushRequest {
@@ -27,6 +29,7 @@ export interface AdminActions {
   status(): unknown;
   /** @returns What it would do with a token, and why. */
   explain(token: string): Promise<unknown>;
+  readonly handOver: HandOverActions;
 }
 
 /** A socket that cannot be made; `message` says why. */
@@ -49,7 +52,8 @@ export class AdminSocket {
   constructor(path: string, actions: AdminActions, log: Log) {
     this.#path = path;
     this.#actions = actions;
-    this.#server = createServer((request, response) => {
+    // A hand-over is one request that lasts until one of the two processes is gone.
+    this.#server = createServer({ requestTimeout: 0 }, (request, response) => {
       this.#handle(request, response).catch((error: unknown) => {
         log.error({ err: error }, 'a command of the operator failed');
         answer(response, 500, { message: 'the broker failed; its log says how' });
@@ -66,10 +70,7 @@ export class AdminSocket {
   async start(): Promise<void> {
     const folder = dirname(this.#path);
     try {
-      await mkdir(folder, { recursive: true, mode: 0o700 });
-      const { uid, mode } = await stat(folder);
-      if (uid !== process.getuid?.()) throw new Error(`${folder} belongs to another user`);
-      if ((mode & 0o077) !== 0) throw new Error(`${folder} is open to others`);
+      await ownFolder(folder);
       if (await answers(this.#path)) throw new Error('another broker listens there');
       await rm(this.#path, { force: true });
       await this.#listen();
@@ -79,12 +80,17 @@ export class AdminSocket {
     }
   }
 
+  /** Takes the socket away for a successor, to which the connection stays. */
+  release(): void {
+    this.#server.close();
+  }
+
   /** Closes the socket and takes it away. */
   async stop(): Promise<void> {
+    this.#server.closeAllConnections();
     if (!this.#server.listening) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#server.close(() => resolve());
-    this.#server.closeAllConnections();
     await promise;
   }
 
@@ -109,6 +115,9 @@ export class AdminSocket {
         return;
       case 'POST /explain':
         await withBody(request, response, explainRequest, ({ token }) => actions.explain(token));
+        return;
+      case `POST ${HAND_OVER_PATH}`:
+        await handOver(request, response, actions.handOver);
         return;
       default:
         answer(response, 404, { message: 'there are GET /status, POST /flush and POST /explain' });

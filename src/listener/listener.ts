@@ -10,7 +10,7 @@ import { RepeatedFaults } from '../telemetry/repeated-faults.ts';
 import type { Tracing } from '../telemetry/tracing.ts';
 import { CredentialsEndpoint } from './credentials-endpoint.ts';
 import { createHttpServer, stopListening } from './http-server.ts';
-import { ListenError, listen } from './listening.ts';
+import { ListenError, type ListenOptions, listen } from './listening.ts';
 import { type ProbedAddress, Probes } from './probes.ts';
 import { Sources } from './sources.ts';
 
@@ -96,16 +96,35 @@ export class Listener {
    * Listens on every address. An address that the node does not have is an error when the
    * user named it, or when it is the only one; a default IPv6 address is done without.
    *
+   * @param predecessor - Who answers pods here so far, and goes on until it is stopped.
    * @throws ListenError naming the address.
    */
-  async start(): Promise<void> {
+  async start(predecessor?: { release(): Promise<void> }): Promise<void> {
     const { config } = this.#options;
+    const shared = predecessor === undefined ? 'with-successor' : 'with-predecessor';
     this.#sweep = setInterval(() => this.#sources.sweep(), SWEEP_INTERVAL).unref();
-    await Promise.all([
-      ...config.bindHosts.map((host) => this.#listenForPods(host)),
-      this.#listenForProbes(),
-      this.#listenForMetrics(),
-    ]);
+    const forPods = Promise.all(config.bindHosts.map((host) => this.#listenForPods(host, shared)));
+    if (predecessor !== undefined) {
+      await forPods;
+      await predecessor.release();
+    }
+    await Promise.all([forPods, this.startProbes()]);
+  }
+
+  /** Answers probes, and whoever reads the metrics. */
+  async startProbes(): Promise<void> {
+    await Promise.all([this.#listenForProbes(), this.#listenForMetrics()]);
+  }
+
+  /** Lets go of the ports of probes and metrics. */
+  async stopProbes(): Promise<void> {
+    await Promise.all(
+      this.#otherServers.splice(0).map((server) => {
+        const closed = new Promise((resolve) => server.close(resolve));
+        server.closeAllConnections();
+        return closed;
+      }),
+    );
   }
 
   /**
@@ -141,13 +160,10 @@ export class Listener {
     await closed;
     for (const timer of lingers) clock.clearTimeout(timer);
     this.#faults.stop();
-    for (const server of this.#otherServers) {
-      server.close();
-      server.closeAllConnections();
-    }
+    await this.stopProbes();
   }
 
-  async #listenForPods(host: string): Promise<void> {
+  async #listenForPods(host: string, shared: ListenOptions['shared']): Promise<void> {
     const { config, metrics, clock, log } = this.#options;
     const server = createHttpServer({
       handler: this.#endpoint.handle,
@@ -158,12 +174,8 @@ export class Listener {
       onTooMany: () => metrics.connectionsRefused.inc(),
     });
     const { port } = config;
-    const listens = await this.#listen(
-      server,
-      host,
-      port,
-      host.includes(':') && !config.bindHostsNamed,
-    );
+    const optional = host.includes(':') && !config.bindHostsNamed;
+    const listens = await this.#listen(server, host, port, optional, shared);
     this.#awaited -= 1;
     if (listens) {
       this.#credentialServers.push(server);
@@ -213,10 +225,16 @@ export class Listener {
     this.#otherServers.push(server);
   }
 
-  async #listen(server: Server, host: string, port: number, optional: boolean): Promise<boolean> {
+  async #listen(
+    server: Server,
+    host: string,
+    port: number,
+    optional: boolean,
+    shared?: ListenOptions['shared'],
+  ): Promise<boolean> {
     const { clock, log, signal } = this.#options;
     try {
-      return await listen(server, { host, port, clock, log, signal });
+      return await listen(server, { host, port, clock, log, signal, shared });
     } catch (error) {
       if (!(error instanceof ListenError && error.absent && optional)) throw error;
       log.warn({ address: host, port }, `${error.message}; going on without it`);

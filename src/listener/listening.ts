@@ -1,4 +1,4 @@
-import type { Server } from 'node:net';
+import { createServer, type Server } from 'node:net';
 import type { Clock, DurationMs } from '../clock.ts';
 import type { Log } from '../telemetry/log.ts';
 import { portHolder } from './port-holder.ts';
@@ -26,6 +26,11 @@ export interface ListenOptions {
   readonly log: Log;
   /** Ends the wait for a port that is taken. */
   readonly signal: AbortSignal;
+  /**
+   * `with-successor`: a later broker may listen beside this one; `with-predecessor`: this one
+   * listens beside an earlier broker as well. Default is neither.
+   */
+  readonly shared?: 'with-successor' | 'with-predecessor' | undefined;
 }
 
 /**
@@ -40,7 +45,7 @@ export async function listen(server: Server, options: ListenOptions): Promise<bo
   const shown = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
   let said = false;
   while (!signal.aborted) {
-    const error = await listenOnce(server, host, port);
+    const error = await tryToListen(server, options);
     if (error === undefined) {
       log.info({ address: shown }, 'listening');
       return true;
@@ -62,10 +67,28 @@ export async function listen(server: Server, options: ListenOptions): Promise<bo
   return false;
 }
 
+/**
+ * Listens if the port is free, or held by the predecessor. A port that is shared lets everybody
+ * of this user in; so whether it is free is found out by taking it alone first.
+ */
+async function tryToListen(
+  server: Server,
+  { host, port, shared }: ListenOptions,
+): Promise<NodeJS.ErrnoException | undefined> {
+  if (shared === 'with-successor') {
+    const trial = createServer();
+    const error = await listenOnce(trial, host, port, false);
+    if (error !== undefined) return error;
+    await new Promise((resolve) => trial.close(resolve));
+  }
+  return await listenOnce(server, host, port, shared !== undefined);
+}
+
 function listenOnce(
   server: Server,
   host: string,
   port: number,
+  reusePort: boolean,
 ): Promise<NodeJS.ErrnoException | undefined> {
   const { promise, resolve } = Promise.withResolvers<NodeJS.ErrnoException | undefined>();
   const failed = (error: NodeJS.ErrnoException) => {
@@ -78,7 +101,7 @@ function listenOnce(
   };
   server.once('error', failed);
   server.once('listening', listening);
-  server.listen({ host, port, backlog: 4_096 });
+  server.listen({ host, port, backlog: 4_096, reusePort });
   return promise;
 }
 

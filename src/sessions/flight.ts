@@ -193,16 +193,15 @@ export class Flights {
     session: Session,
     role: RoleCredentials,
     claim: Extract<Claim, { kind: 'call' }> | undefined,
-  ): KeptCredentials | undefined {
+  ): KeptCredentials {
     const { store, clock } = this.#options;
-    if (store === undefined) return undefined;
     const kept = { role, fetchedAt: clock.now(), version: claim?.version ?? 0 };
     if (claim === undefined) return kept;
     const before = session.credentials?.assumedRoleArn;
     // Sessions of one role differ in their names, which come after it.
     const roleChanged = before !== undefined && roleOf(before) !== roleOf(role.assumedRoleArn);
     if (session.ended) claim.release();
-    else store.keep(session, kept, roleChanged);
+    else store?.keep(session, kept, roleChanged);
     return kept;
   }
 

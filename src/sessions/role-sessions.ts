@@ -78,6 +78,7 @@ export class RoleSessions {
   readonly #sessions = new Map<string, Session>();
   readonly #denials = new Denials();
   #cached = 0;
+  #standingBy = false;
   #uses = 0;
 
   constructor(options: RoleSessionsOptions) {
@@ -239,6 +240,11 @@ export class RoleSessions {
     return flushed;
   }
 
+  /** Leaves renewals to another broker, or takes them up again; whoever asks is still served. */
+  standBy(on: boolean): void {
+    this.#standingBy = on;
+  }
+
   /** Renews nothing any more. */
   stop(): void {
     for (const session of this.#sessions.values()) this.#options.clock.clearTimeout(session.timer);
@@ -352,6 +358,7 @@ export class RoleSessions {
     const { credentials } = session;
     if (credentials === undefined || session.fetch !== undefined) return;
     this.#endWithCredentials(session);
+    if (this.#standingBy) return;
     const [live] = session.tokens.live(clock.now());
     // Without a live token it waits for the next pod that asks with one.
     if (live === undefined) return;

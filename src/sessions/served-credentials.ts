@@ -31,7 +31,7 @@ export interface ServedCredentials {
   /** The pods that were handed them, by uid, with when the token of each expires. */
   readonly handedTo: Map<string, EpochMs>;
   readonly usage: SessionUsage;
-  /** As a store keeps them, where there is one. */
+  /** As a store keeps them, and a successor takes them over; undefined in tests alone. */
   readonly kept: KeptCredentials | undefined;
 }
 

@@ -119,6 +119,7 @@ export class Metrics {
   readonly localValidation: Counter<'result'>;
   readonly unverified: Counter<'cause'>;
   readonly connectionsRefused: Counter;
+  readonly handOvers: Counter<'result'>;
   readonly workersReplaced: Counter;
   readonly unexpectedErrors: Counter;
   readonly redis: RedisMetrics;
@@ -211,6 +212,12 @@ export class Metrics {
     this.#renewals = new Counter({
       name: 'pod_identity_broker_renewals_total',
       help: 'Renewals of sessions by how they ended: ok, or the kind of failure',
+      labelNames: ['result'],
+      registers,
+    });
+    this.handOvers = new Counter({
+      name: 'pod_identity_broker_handovers_total',
+      help: 'Hand-overs between brokers on this node: taken, given, reclaimed (the successor ended), overdue (the predecessor still runs)',
       labelNames: ['result'],
       registers,
     });

@@ -45,6 +45,8 @@ export interface ProgramOptions {
 export interface BrokerOptions extends ProgramOptions {
   /** Whose teardown stops it; default the test file's. */
   readonly t?: { teardown(callback: () => Promise<unknown>): unknown };
+  /** The broker whose ports and admin socket it takes over. */
+  readonly succeeds?: BrokerProcess | undefined;
   /** `false`: return at once instead of when `/readyz` says 200. */
   readonly waitUntilReady?: boolean;
 }
@@ -116,13 +118,18 @@ export function nodeEnvironment(cluster: Pick<SimulatedCluster, 'nodeCredentials
  * @throws Error with the broker's output, where it ends or is not ready in time.
  */
 export async function startBroker(options: BrokerOptions = {}): Promise<BrokerProcess> {
-  const { node, args = [] } = options;
+  const { node, succeeds, args = [] } = options;
   const [port, probePort, metricsPort] =
-    node === undefined
-      ? [await freePort(), await freePort(), await freePort()]
-      : [await node.forward(80, LINK_LOCAL), await node.forward(2703), await node.forward(2705)];
-  const folder = node === undefined ? await mkdtemp(join(tmpdir(), 'broker-')) : undefined;
-  const adminSocket = folder && join(folder, 'admin.sock');
+    succeeds !== undefined
+      ? [succeeds.port, succeeds.probePort, succeeds.metricsPort]
+      : node === undefined
+        ? [await freePort(), await freePort(), await freePort()]
+        : [await node.forward(80, LINK_LOCAL), await node.forward(2703), await node.forward(2705)];
+  const folder =
+    node === undefined && succeeds === undefined
+      ? await mkdtemp(join(tmpdir(), 'broker-'))
+      : undefined;
+  const adminSocket = succeeds?.adminSocket ?? (folder && join(folder, 'admin.sock'));
   const flags = [
     `--admin-socket=${adminSocket}`,
     '--bind-hosts=127.0.0.1',

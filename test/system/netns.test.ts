@@ -3,17 +3,14 @@ import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
-import { connectSimulator } from '../../src/simulator/control-client.ts';
 import { runPod } from '../../src/simulator/demo/run-pod.ts';
 import { createNode, type NodeNamespace, namespacesProblem } from '../../src/simulator/netns.ts';
 import { type BrokerProcess, type LogLine, startBroker } from '../support/broker-process.ts';
 import { needsAwsCli, needsNamespaces } from '../support/needs.ts';
+import { associate, type NodeCluster, nodeFor, SIMULATOR_PORT } from '../support/node-cluster.ts';
 
-const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
-const SIMULATOR_PORT = 8090;
 const URIS = {
   IPv4: 'http://169.254.170.23/v1/credentials',
   IPv6: 'http://[fd00:ec2::23]/v1/credentials',
@@ -22,40 +19,8 @@ type Family = keyof typeof URIS;
 
 const skip = needsNamespaces();
 
-/** A node, and a cluster that it belongs to. */
-async function nodeFor(t: Test, options: { ipv6?: boolean } = {}) {
-  const node = await createNode(options);
-  t.teardown(() => node.close());
-  const tokens = t.testdir({});
-  const args = ['simulate', '--host=0.0.0.0', `--port=${SIMULATOR_PORT}`];
-  node.exec(process.execPath, [MAIN, ...args, `--token-directory=${tokens}`], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-    env: {},
-  });
-  const url = `http://127.0.0.1:${await node.forward(SIMULATOR_PORT)}`;
-  const deadline = performance.now() + 30_000;
-  for (;;) {
-    const simulator = await connectSimulator(url).catch((error: unknown) => {
-      if (performance.now() > deadline) throw error;
-    });
-    if (simulator !== undefined) return { node, simulator };
-    await pause(50);
-  }
-}
-
-type Cluster = Awaited<ReturnType<typeof nodeFor>>;
-
-/** An association of a service account with a role of the same name. */
-async function associate({ simulator }: Cluster, serviceAccount: string): Promise<void> {
-  await simulator.associations.create({
-    namespace: 'default',
-    serviceAccount,
-    roleArn: `arn:aws:iam::${simulator.account}:role/${serviceAccount}`,
-  });
-}
-
 /** A pod in a namespace of its own, with all that it is given. */
-async function podFor({ node, simulator }: Cluster, serviceAccount: string, family: Family) {
+async function podFor({ node, simulator }: NodeCluster, serviceAccount: string, family: Family) {
   const place = await node.createPod();
   const pod = await simulator.kubelet.createPod({ namespace: 'default', serviceAccount });
   const home = dirname(pod.tokenFile as string);

@@ -1,0 +1,93 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createInterface } from 'node:readline';
+import type { KeptCredentials, StoredSession } from '../session-store/session-store.ts';
+
+/** The form of what goes over; a broker that speaks another takes over without the sessions. */
+export const HAND_OVER_VERSION = 1;
+
+/** Where a successor asks, on the admin socket. */
+export const HAND_OVER_PATH = '/hand-over';
+
+/** A session that goes over, with its credentials and without its pods' tokens. */
+export interface HandedSession {
+  readonly session: StoredSession;
+  readonly kept: Pick<KeptCredentials, 'role' | 'fetchedAt'>;
+}
+
+/** What a successor says of itself: only a broker of the same cluster and port hands over. */
+export interface Heir {
+  readonly clusterName: string;
+  readonly port: number;
+}
+
+/** What a broker says to its successor first. */
+export interface HandOverOffer {
+  readonly version: number;
+  readonly sessions?: readonly HandedSession[];
+  /** Why there is no hand-over. */
+  readonly refused?: string;
+}
+
+/** How a broker lets its successor take over. */
+export interface HandOverActions {
+  /**
+   * A successor is there: from now on it is the one that renews and is flushed.
+   *
+   * @returns The sessions, or text that says why it does not hand over.
+   */
+  offer(heir: Partial<Heir>): readonly HandedSession[] | string;
+  /** The successor answers pods: lets go of the ports that cannot be shared. */
+  release(): Promise<void>;
+  /** The successor is gone, and this broker was not stopped: it is the only one again. */
+  reclaim(): Promise<void>;
+}
+
+/**
+ * Hands over to a successor, in one exchange of lines of JSON that lasts until one of the two
+ * processes is gone: `{version, clusterName, port}` from the successor, `{version, sessions}` back,
+ * `{release: true}` once it answers pods, `{released: true}` back.
+ */
+export async function handOver(
+  request: IncomingMessage,
+  response: ServerResponse,
+  actions: HandOverActions,
+): Promise<void> {
+  const say = (line: object) => response.write(`${JSON.stringify(line)}\n`);
+  response.writeHead(200, { 'Content-Type': 'application/x-ndjson' });
+  response.flushHeaders();
+  let offered = false;
+  try {
+    for await (const line of createInterface({ input: request })) {
+      const asked = readLine(line);
+      if (offered) {
+        if (asked?.release !== true) break;
+        await actions.release();
+        say({ released: true });
+        continue;
+      }
+      const offer = actions.offer(asked ?? {});
+      if (typeof offer === 'string') {
+        say({ version: HAND_OVER_VERSION, refused: offer } satisfies HandOverOffer);
+        break;
+      }
+      offered = true;
+      const known = asked?.version === HAND_OVER_VERSION;
+      say({
+        version: HAND_OVER_VERSION,
+        sessions: known ? offer : [],
+      } satisfies HandOverOffer);
+    }
+  } catch {
+    // The successor's connection was cut, which is how one that died is heard of.
+  }
+  response.end();
+  if (offered) await actions.reclaim();
+}
+
+function readLine(line: string): Readonly<Record<string, unknown>> | undefined {
+  try {
+    return JSON.parse(line) as Readonly<Record<string, unknown>>;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,113 @@
+import { once } from 'node:events';
+import { type ClientRequest, type IncomingMessage, request } from 'node:http';
+import { dirname } from 'node:path';
+import { createInterface, type Interface } from 'node:readline';
+import { setTimeout as pause } from 'node:timers/promises';
+import type { DurationMs } from '../clock.ts';
+import type { Log } from '../telemetry/log.ts';
+import {
+  HAND_OVER_PATH,
+  HAND_OVER_VERSION,
+  type HandedSession,
+  type HandOverOffer,
+  type Heir,
+} from './hand-over.ts';
+import { ownFolder } from './own-folder.ts';
+
+/** How long a predecessor may take for each of its answers. */
+const TIMEOUT: DurationMs = 2_000;
+
+/** The broker that runs on this node already, and hands over to this one. */
+export class Predecessor {
+  /** What it held. */
+  readonly sessions: readonly HandedSession[];
+  /** Resolves when its process is gone. */
+  readonly gone: Promise<void>;
+  readonly #asked: ClientRequest;
+  readonly #lines: AsyncIterator<string>;
+
+  private constructor(
+    asked: ClientRequest,
+    answer: IncomingMessage,
+    lines: AsyncIterator<string>,
+    sessions: readonly HandedSession[],
+  ) {
+    this.sessions = sessions;
+    this.#asked = asked;
+    this.#lines = lines;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.gone = promise;
+    answer.once('close', resolve);
+  }
+
+  /**
+   * Asks the broker behind an admin socket to hand over, if there is one.
+   *
+   * @param socketPath - Where both have their admin socket.
+   * @param heir - What this broker is.
+   * @returns Undefined where no broker listens, or it does not hand over; the log says why.
+   */
+  static async find(socketPath: string, heir: Heir, log: Log): Promise<Predecessor | undefined> {
+    const asked = request({ socketPath, method: 'POST', path: HAND_OVER_PATH, agent: false });
+    // What goes wrong is heard of by those who wait, or means that it is gone.
+    asked.on('error', () => undefined);
+    try {
+      asked.write(
+        line({ version: HAND_OVER_VERSION, clusterName: heir.clusterName, port: heir.port }),
+      );
+      const [answer] = (await within(once(asked, 'response'))) as [IncomingMessage];
+      answer.on('error', () => undefined);
+      // What comes from where others can write is not to be trusted with pods.
+      await ownFolder(dirname(socketPath));
+      if (answer.statusCode !== 200) throw new Error(`it answers ${answer.statusCode}`);
+      const reader: Interface = createInterface({ input: answer });
+      const lines = reader[Symbol.asyncIterator]();
+      const offer = await nextLine<HandOverOffer>(lines);
+      if (offer.refused !== undefined) throw new Error(offer.refused);
+      const known = offer.version === HAND_OVER_VERSION;
+      return new Predecessor(asked, answer, lines, (known && offer.sessions) || []);
+    } catch (error) {
+      asked.destroy();
+      const { code, message } = error as NodeJS.ErrnoException;
+      if (code !== 'ENOENT' && code !== 'ECONNREFUSED') {
+        log.warn({ reason: message }, 'the broker that runs here does not hand over');
+      }
+      return undefined;
+    }
+  }
+
+  /**
+   * Has it let go of the ports of probes and metrics, and of the admin socket.
+   *
+   * @returns Once it has, or is gone, or takes too long.
+   */
+  async release(): Promise<void> {
+    this.#asked.write(line({ release: true }));
+    await nextLine(this.#lines).catch(() => undefined);
+  }
+}
+
+function line(content: object): string {
+  return `${JSON.stringify(content)}\n`;
+}
+
+async function nextLine<T>(lines: AsyncIterator<string>): Promise<T> {
+  const { value, done } = await within(lines.next());
+  if (done === true) throw new Error('it has ended the hand-over');
+  return JSON.parse(value) as T;
+}
+
+async function within<T>(answer: Promise<T>): Promise<T> {
+  const tooLate = new AbortController();
+  try {
+    return await Promise.race([
+      answer,
+      pause(TIMEOUT, undefined, { signal: tooLate.signal }).then(() => {
+        throw new Error(`no answer within ${TIMEOUT / 1_000} s`);
+      }),
+    ]);
+  } finally {
+    tooLate.abort();
+    answer.catch(() => undefined);
+  }
+}

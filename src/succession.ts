@@ -1,0 +1,110 @@
+import type { Clock, DurationMs } from './clock.ts';
+import type { Config } from './config/config.ts';
+import type { AdminSocket } from './listener/admin-socket.ts';
+import type { HandedSession, HandOverActions, Heir } from './listener/hand-over.ts';
+import type { Listener } from './listener/listener.ts';
+import { Predecessor } from './listener/predecessor.ts';
+import type { RoleSessions } from './sessions/role-sessions.ts';
+import type { Log } from './telemetry/log.ts';
+import type { Metrics } from './telemetry/metrics.ts';
+
+/** How long a predecessor that has handed over may live on before that is an error. */
+const PREDECESSOR_MAY_LIVE: DurationMs = 60_000;
+
+/** What {@link Succession} is made from. */
+export interface SuccessionOptions {
+  readonly clock: Clock;
+  readonly config: Config;
+  readonly log: Log;
+  readonly metrics: Pick<Metrics, 'handOvers'>;
+  readonly sessions: RoleSessions;
+  readonly listener: Pick<Listener, 'startProbes' | 'stopProbes'>;
+  /** Where successors ask. */
+  readonly admin: () => Pick<AdminSocket, 'start' | 'release'>;
+}
+
+/**
+ * One broker after another on a node, without a gap: sessions go from memory to memory, the
+ * pods' ports are held by both for a moment, and those of probes and metrics change hands.
+ */
+export class Succession {
+  readonly #options: SuccessionOptions;
+  #stopped = false;
+
+  constructor(options: SuccessionOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Takes over the sessions of the broker that runs here, if one does.
+   *
+   * @returns It, for {@link Listener.start}.
+   */
+  async succeed(): Promise<Predecessor | undefined> {
+    const { config, log, sessions, metrics, clock } = this.#options;
+    const predecessor = await Predecessor.find(config.adminSocket, config, log);
+    if (predecessor === undefined) return undefined;
+    for (const { session, kept } of predecessor.sessions) {
+      sessions.restore(session, { ...kept, version: 0 });
+    }
+    log.info({ sessions: predecessor.sessions.length }, 'taking over from the broker that runs');
+    metrics.handOvers.inc({ result: 'taken' });
+    const overdue = clock.setTimeout(() => {
+      metrics.handOvers.inc({ result: 'overdue' });
+      log.error('two brokers run on this node: the one that has handed over was not stopped');
+    }, PREDECESSOR_MAY_LIVE);
+    overdue.unref();
+    void predecessor.gone.then(() => {
+      clock.clearTimeout(overdue);
+      log.info('the broker before this one has ended');
+    });
+    return predecessor;
+  }
+
+  /** What a successor may ask of this broker. */
+  get actions(): HandOverActions {
+    return {
+      offer: (heir) => this.#offer(heir),
+      release: async () => {
+        await this.#options.listener.stopProbes();
+        this.#options.log.info('handed over; answering pods until stopped');
+      },
+      reclaim: () => this.#reclaim(),
+    };
+  }
+
+  /** This broker ends: nothing is taken back any more. */
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  #offer({ clusterName, port }: Partial<Heir>): readonly HandedSession[] | string {
+    const { config, sessions, metrics, admin } = this.#options;
+    if (clusterName !== config.clusterName) return `it is of the cluster ${config.clusterName}`;
+    if (port !== config.port) return `it answers on port ${config.port}`;
+    metrics.handOvers.inc({ result: 'given' });
+    // A flush that this broker took now would not reach the sessions that go over.
+    admin().release();
+    sessions.standBy(true);
+    return [...sessions.all()].flatMap(({ key, scope, namespace, serviceAccount, credentials }) =>
+      credentials?.kept === undefined
+        ? []
+        : [{ session: { key, scope, namespace, serviceAccount }, kept: credentials.kept }],
+    );
+  }
+
+  async #reclaim(): Promise<void> {
+    if (this.#stopped) return;
+    const { listener, sessions, admin, log, metrics } = this.#options;
+    metrics.handOvers.inc({ result: 'reclaimed' });
+    log.warn('the broker that took over is gone; this one goes on');
+    sessions.standBy(false);
+    await listener.stopProbes();
+    await Promise.all([
+      listener.startProbes(),
+      admin()
+        .start()
+        .catch((error: Error) => log.warn({ reason: error.message }, 'no admin socket any more')),
+    ]);
+  }
+}

@@ -1,0 +1,158 @@
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as pause } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import t from 'tap';
+import { type Cluster, given, startCluster } from '../faults/cluster.ts';
+import { type BrokerProcess, startBroker } from '../support/broker-process.ts';
+import { needsNamespaces } from '../support/needs.ts';
+import { associate, nodeFor } from '../support/node-cluster.ts';
+
+// One broker after another on a node: what an upgrade with a surge pod does.
+
+/** The next version: started beside the broker that runs, ready when it says so. */
+async function successor(
+  cluster: Cluster,
+  before: BrokerProcess,
+  args: readonly string[] = [],
+): Promise<BrokerProcess> {
+  const broker = await startBroker({
+    t,
+    simulator: cluster.simulator,
+    args: [`--token-issuer=${cluster.simulator.issuer}`, ...args],
+    succeeds: before,
+    waitUntilReady: false,
+  });
+  await broker.logged(({ msg }) => msg === 'ready');
+  return broker;
+}
+
+t.test('sessions come along, and the ports change hands', async (t) => {
+  const cluster = await startCluster(t);
+  cluster.associate('web', 'api');
+  const first = await cluster.broker();
+  const [web, api] = [cluster.pod('web').token, cluster.pod('api').token];
+  const held = [await given(t, first, web), await given(t, first, api)];
+  t.equal(cluster.calls().length, 2);
+
+  const second = await successor(cluster, first);
+  await second.logged(({ msg }) => /taking over/.test(msg));
+  t.equal(await second.probe('readyz'), 200);
+  t.equal((await second.metrics()).get('pod_identity_broker_handovers_total{result="taken"}'), 1);
+  t.equal(await first.stop(), 0);
+  await second.logged(({ msg }) => /before this one has ended/.test(msg));
+  for (const [index, token] of [web, api].entries()) {
+    const { body } = await given(t, second, token);
+    t.equal(body.AccessKeyId, held[index]?.body.AccessKeyId, 'the credentials are the same');
+  }
+  // New pods of the service accounts are given them as well.
+  await given(t, second, cluster.pod('web').token);
+  t.equal(cluster.calls().length, 2, 'and no call is made');
+  t.match(
+    (await second.get('not a token')).status,
+    400,
+    'what comes over proves nothing about tokens',
+  );
+});
+
+t.test('a successor that dies gives everything back', async (t) => {
+  const cluster = await startCluster(t);
+  cluster.associate('web');
+  const first = await cluster.broker();
+  const { token } = cluster.pod('web');
+  await given(t, first, token);
+  const second = await successor(cluster, first);
+  await second.stop('SIGKILL');
+  await first.logged(({ msg }) => /took over is gone/.test(msg));
+  await given(t, first, token);
+  // Its probes and its admin socket are its own again, so that there can be another.
+  for (let tries = 0; tries < 100; tries += 1) {
+    if ((await first.probe('readyz').catch(() => 0)) === 200) break;
+    await pause(50);
+  }
+  t.equal(await first.probe('readyz'), 200);
+  const third = await successor(cluster, first);
+  await third.logged(({ msg }) => /taking over/.test(msg));
+  t.equal(await first.stop(), 0);
+  await given(t, third, token);
+  t.equal(cluster.calls().length, 1);
+});
+
+t.test('a broker of another cluster is no successor', async (t) => {
+  const cluster = await startCluster(t);
+  const first = await cluster.broker();
+  const other = await startBroker({
+    t,
+    simulator: cluster.simulator,
+    args: ['--cluster-name=another'],
+    succeeds: first,
+    waitUntilReady: false,
+  });
+  await other.logged(({ reason }) => /it is of the cluster/.test(reason));
+  t.equal(await other.exited, 1, 'it ends instead of answering beside it');
+  t.equal(await first.probe('readyz'), 200);
+});
+
+const LOAD = fileURLToPath(new URL('hand-over-load.ts', import.meta.url));
+
+t.test('five upgrades under load lose no request', { skip: needsNamespaces() }, async (t) => {
+  const cluster = await nodeFor(t);
+  const { node, simulator } = cluster;
+  await associate(cluster, 'web');
+  const folder = await mkdtemp(join(tmpdir(), 'broker-'));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  const set = node.exec('sysctl', ['-w', 'net.ipv4.tcp_migrate_req=1'], { stdio: 'ignore' });
+  t.equal((await once(set, 'close'))[0], 0, 'as initialize sets it');
+  const start = async () => {
+    const broker = await startBroker({
+      t,
+      node,
+      simulator: { ...simulator, url: 'http://127.0.0.1:8090' },
+      args: [
+        `--token-issuer=${simulator.issuer}`,
+        `--admin-socket=${folder}/admin.sock`,
+        '--max-pod-qps=0',
+      ],
+      waitUntilReady: false,
+    });
+    await broker.logged(({ msg }) => msg === 'ready');
+    await broker.logged(({ msg }) => msg === 'keys of the token issuer');
+    return broker;
+  };
+  let broker = await start();
+  const place = await node.createPod();
+  const { token } = await simulator.kubelet.createPod({
+    namespace: 'default',
+    serviceAccount: 'web',
+  });
+  const load = place.exec(
+    process.execPath,
+    [
+      LOAD,
+      '--url=http://169.254.170.23/v1/credentials',
+      '--url=http://[fd00:ec2::23]/v1/credentials',
+      `--token=${token}`,
+    ],
+    { stdio: ['pipe', 'pipe', 'inherit'] },
+  );
+  const lines: string[] = [];
+  const output = createInterface({ input: load.stdout as NodeJS.ReadableStream });
+  output.on('line', (line) => lines.push(line));
+  await once(output, 'line');
+  for (let upgrade = 0; upgrade < 5; upgrade += 1) {
+    const next = await start();
+    await next.logged(({ msg }) => /taking over/.test(msg));
+    t.equal(await broker.stop(), 0);
+    broker = next;
+  }
+  load.stdin?.end();
+  await once(load, 'close');
+  const { answered, failures } = JSON.parse(lines.at(-1) as string);
+  t.comment(`${answered} requests answered`);
+  t.strictSame(failures, {}, 'every request is answered');
+  t.ok(answered > 500, `${answered} requests`);
+  t.equal((await simulator.counts()).assumeRole.calls, 1, 'by one call to EKS Auth');
+});

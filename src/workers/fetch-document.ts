@@ -20,6 +20,9 @@ export type FetchedDocument =
   | { readonly document: unknown; readonly failure?: undefined }
   | { readonly document?: undefined; readonly failure: string };
 
+/** Key sets have a type of their own (RFC 7517), which the API server wants to be asked for. */
+const ACCEPTED = 'application/json, application/jwk-set+json';
+
 /** More than any key set needs; an endless answer ends here. */
 const MOST_BYTES = 256 * 1024;
 
@@ -29,7 +32,7 @@ const MOST_BYTES = 256 * 1024;
  */
 export async function fetchDocument(task: FetchDocumentTask): Promise<FetchedDocument> {
   const { origin, pathname, search } = new URL(task.url);
-  const headers: Record<string, string> = { accept: 'application/json' };
+  const headers: Record<string, string> = { accept: ACCEPTED };
   if (task.bearer !== undefined) headers.authorization = `Bearer ${task.bearer}`;
   try {
     const { status, body } = await exchange(

@@ -1,4 +1,11 @@
-import { createHash, generateKeyPairSync, type KeyObject, sign, verify } from 'node:crypto';
+import {
+  createHash,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  sign,
+  verify,
+} from 'node:crypto';
 
 /** Algorithms that the issuer can sign with: RS256 as on EKS, or ES256. */
 export type SigningAlgorithm = 'RS256' | 'ES256';
@@ -12,14 +19,18 @@ export interface PublishedKey {
   [member: string]: unknown;
 }
 
-/** One of the issuer's keys. */
-export interface IssuerKey {
+/** One of the issuer's keys, by which signatures are checked. */
+export interface VerificationKey {
   /** 40 hex digits, as on EKS. */
   readonly kid: string;
   readonly algorithm: SigningAlgorithm;
-  readonly privateKey: KeyObject;
   readonly publicKey: KeyObject;
   readonly jwk: PublishedKey;
+}
+
+/** One of the issuer's keys, by which it signs. */
+export interface IssuerKey extends VerificationKey {
+  readonly privateKey: KeyObject;
 }
 
 /** Makes a key that belongs to nobody yet. */
@@ -46,7 +57,7 @@ export function signJWS(signingInput: string, key: IssuerKey): string {
 }
 
 /** Whether a JWT's third part is this key's signature of the first two. */
-export function verifyJWS(signingInput: string, signature: string, key: IssuerKey): boolean {
+export function verifyJWS(signingInput: string, signature: string, key: VerificationKey): boolean {
   const verifier =
     key.algorithm === 'RS256'
       ? key.publicKey
@@ -56,7 +67,7 @@ export function verifyJWS(signingInput: string, signature: string, key: IssuerKe
 
 /** The cluster's token signing keys: one signs, all that are not withdrawn are published. */
 export class IssuerKeys {
-  readonly #published = new Map<string, IssuerKey>();
+  readonly #published = new Map<string, VerificationKey>();
   #current: IssuerKey;
 
   constructor(first: IssuerKey) {
@@ -70,7 +81,7 @@ export class IssuerKeys {
   }
 
   /** The published key of this `kid`. */
-  get(kid: string): IssuerKey | undefined {
+  get(kid: string): VerificationKey | undefined {
     return this.#published.get(kid);
   }
 
@@ -89,6 +100,22 @@ export class IssuerKeys {
     this.#current = key;
     if (options.publish !== false) this.#published.set(key.kid, key);
     return key.kid;
+  }
+
+  /**
+   * Publishes keys of somebody else who signs tokens of this issuer: of a real API server, as
+   * it answers them at `/openid/v1/jwks`.
+   *
+   * @throws TypeError where a key is none that an issuer signs with.
+   */
+  adopt({ keys }: { readonly keys: readonly Readonly<Record<string, unknown>>[] }): void {
+    for (const { kid, alg, ...members } of keys) {
+      if (typeof kid !== 'string') throw new TypeError('a key has no kid');
+      if (alg !== 'RS256' && alg !== 'ES256') throw new TypeError(`a key is for ${alg}`);
+      const publicKey = createPublicKey({ format: 'jwk', key: members });
+      const jwk: PublishedKey = { ...members, kty: String(members.kty), kid, use: 'sig', alg };
+      this.#published.set(kid, { kid, algorithm: alg, publicKey, jwk });
+    }
   }
 
   /** Publishes the current key, if {@link rotate} has not. */

@@ -1,6 +1,6 @@
 import { createRemoteJWKSet, jwtVerify } from 'jose';
 import t from 'tap';
-import { simulatorFor } from './caller.ts';
+import { assume, roleArn, simulatorFor } from './caller.ts';
 
 for (const keyAlgorithm of ['RS256', 'ES256'] as const) {
   t.test(`${keyAlgorithm} tokens verify by the published keys`, async (t) => {
@@ -59,4 +59,18 @@ t.test('an issuer by another name', async (t) => {
   t.equal(simulator.issuer, issuer);
   const response = await fetch(`${simulator.url}/id/0123456789ABCDEF0123456789ABCDEF/keys`);
   t.equal(response.status, 200);
+});
+
+t.test("a real API server's keys are published beside its own", async (t) => {
+  const simulator = await simulatorFor(t, { keyAlgorithm: 'ES256' });
+  const other = await simulatorFor(t, { keyAlgorithm: 'RS256', issuer: simulator.issuer });
+  const pod = { namespace: 'shop', serviceAccount: 'cart' };
+  simulator.associations.create({ ...pod, roleArn: roleArn('cart') });
+  const { token } = other.kubelet.createPod(pod);
+  t.match(await assume(simulator, token), { status: 400 });
+  simulator.issuerKeys.adopt(other.issuerKeys.jwks());
+  t.match(await assume(simulator, token), { status: 200 });
+  t.equal(simulator.issuerKeys.jwks().keys.length, 2);
+  t.throws(() => simulator.issuerKeys.adopt({ keys: [{ kid: 'a', alg: 'HS256' }] }), TypeError);
+  t.throws(() => simulator.issuerKeys.adopt({ keys: [{ alg: 'RS256' }] }), TypeError);
 });

@@ -4,16 +4,14 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import type { Credentials } from '../../src/simulator/credential-authority.ts';
 import { freePort } from '../../src/simulator/free-port.ts';
 import type { NodeNamespace } from '../../src/simulator/netns.ts';
 import { type Answer, ask, parseMetrics } from './ask.ts';
+import { until } from './until.ts';
 
-/** How long a broker may take to be ready; plenty, for machines that are busy. */
-const READY_WITHIN = 30_000;
 /** Where a broker on a node of its own answers pods. */
 const LINK_LOCAL = '169.254.170.23';
 /** How long it may take to stop before it is killed. */
@@ -264,18 +262,5 @@ async function ready(broker: BrokerProcess, output: Output): Promise<void> {
   if (ended) {
     const code = await output.exited;
     throw new Error(`ended with ${code}:\n${output.lines.join('\n')}\n${output.stderr()}`);
-  }
-}
-
-async function until(
-  holds: () => boolean | Promise<boolean>,
-  complaint: string | (() => string),
-): Promise<void> {
-  const deadline = performance.now() + READY_WITHIN;
-  while (!(await holds())) {
-    if (performance.now() > deadline) {
-      throw new Error(typeof complaint === 'string' ? complaint : complaint());
-    }
-    await pause(20);
   }
 }

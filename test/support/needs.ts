@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { namespacesProblem } from '../../src/simulator/netns.ts';
+import { findKubernetesAssets } from './kubernetes-assets.ts';
 
 // What some tests need of the machine, as tap's `skip`: the reason why they cannot run here,
 // else false. On CI nothing is skipped: such a test runs, and fails.
@@ -23,4 +24,12 @@ export function needsNamespaces(): string | false {
 
 function unlessCi(problem: string | undefined): string | false {
   return problem === undefined || process.env.CI === 'true' ? false : problem;
+}
+
+/** A kube-apiserver and etcd; built by `.tools/kubernetes-assets.mjs`, which takes minutes. */
+export function needsApiServer(): string | false {
+  const found = findKubernetesAssets() !== undefined;
+  return unlessCi(
+    found ? undefined : 'no kube-apiserver: run .tools/kubernetes-assets.mjs once (needs Go)',
+  );
 }

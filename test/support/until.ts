@@ -10,12 +10,14 @@ const WITHIN = 30_000;
  */
 export async function until(
   holds: () => boolean | Promise<boolean>,
-  what: string,
+  what: string | (() => string),
   within = WITHIN,
 ): Promise<void> {
   const deadline = performance.now() + within;
   while (!(await holds())) {
-    if (performance.now() > deadline) throw new Error(`not in time: ${what}`);
+    if (performance.now() > deadline) {
+      throw new Error(`not in time: ${typeof what === 'string' ? what : what()}`);
+    }
     await pause(10);
   }
 }

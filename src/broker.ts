@@ -10,12 +10,15 @@ import { IssuerSearch } from './identity/issuer-search.ts';
 import { KeyCache } from './identity/key-cache.ts';
 import { KeyRing } from './identity/key-ring.ts';
 import { keySources } from './identity/key-sources.ts';
-import { inClusterAccess, kubeconfigAccess } from './kubernetes/access.ts';
+import { type ApiServerAccess, inClusterAccess, kubeconfigAccess } from './kubernetes/access.ts';
+import type { ApiClient } from './kubernetes/api-client.ts';
+import type { StartupTaint } from './kubernetes/startup-taint.ts';
 import { AdminSocket, AdminSocketError } from './listener/admin-socket.ts';
 import { Listener } from './listener/listener.ts';
 import { brokerStatus, explain, metricSources, type Rooms } from './observation.ts';
 import { TokenScopeFallback, watchedStates } from './observed-states.ts';
 import { openStore } from './open-store.ts';
+import type { PodAwareness } from './pod-awareness.ts';
 import { CallPace } from './sessions/call-pace.ts';
 import { CallQueue } from './sessions/call-queue.ts';
 import { CredentialRequests } from './sessions/credential-requests.ts';
@@ -88,6 +91,7 @@ export async function startBroker(
     config.kubeconfig === undefined
       ? await inClusterAccess(environment)
       : await kubeconfigAccess(config.kubeconfig);
+  const apiClient = await clientFor(apiServer, config, environment, log);
 
   const keyRing = new KeyRing({
     clock,
@@ -172,6 +176,7 @@ export async function startBroker(
     onRenewal: (renewal) => metrics.renewed(renewal),
     onEviction: () => metrics.evicted(),
   });
+  const pods = await podAwareness(apiClient, { config, clock, faults, metrics, sessions });
   const requests: CredentialRequests = new CredentialRequests({
     clock,
     log,
@@ -182,6 +187,7 @@ export async function startBroker(
     scopeRules: config,
     clientWait: config.clientWait,
     keyRing,
+    podGate: pods?.gate,
     onUnverified: (cause) => {
       metrics.unverified.inc({ cause });
       fallback.unverified(cause);
@@ -211,11 +217,13 @@ export async function startBroker(
     credentials,
     listener,
     store,
+    pods,
   };
   metrics.observe(metricSources(rooms));
   const watch = new StateWatch(clock, log, watchedStates(rooms, fallback));
   watch.start();
 
+  const taint = await startupTaint(apiClient, { config, clock, log, faults });
   const succession = new Succession({
     clock,
     config,
@@ -269,6 +277,8 @@ export async function startBroker(
   }
   if (!signal.aborted) {
     log.info({ clusterName: config.clusterName, sessionScope: config.sessionScope }, 'ready');
+    // Not waited for: the broker answers, whatever the API server does.
+    void taint?.lift();
   }
 
   return {
@@ -285,6 +295,9 @@ export async function startBroker(
     await admin.stop();
     await store?.stop(KEEP_TIMEOUT);
     issuer.stop();
+    taint?.stop();
+    pods?.stop();
+    await apiClient?.close();
     keyRing.stop();
     sessions.stop();
     queue.stop();
@@ -296,4 +309,52 @@ export async function startBroker(
     // A collector that does not answer must not hold the process up.
     await Promise.race([traces?.shutdown(), pause(FLUSH_TIMEOUT, undefined, { ref: false })]);
   }
+}
+
+/** Pods or the taint of this node were asked for, and nothing leads to the API server. */
+class NoApiServerError extends Error {
+  override readonly name = 'NoApiServerError';
+}
+
+/** Loads what asks the API server about this node, where that is wanted. */
+async function clientFor(
+  access: ApiServerAccess | undefined,
+  { watchPods, startupTaint }: Config,
+  environment: NodeJS.ProcessEnv,
+  log: Log,
+): Promise<ApiClient | undefined> {
+  if (watchPods === 'off' && startupTaint === undefined) return undefined;
+  if (access === undefined) {
+    const reason =
+      'there is no access to the API server: no service account token, no --kubeconfig';
+    if (watchPods === 'enforce') throw new NoApiServerError(`--watch-pods=enforce: ${reason}`);
+    if (startupTaint !== undefined) throw new NoApiServerError(`--startup-taint: ${reason}`);
+    log.warn({ reason }, 'going on without a watch of pods');
+    return undefined;
+  }
+  const { ApiClient } = await import('./kubernetes/api-client.ts');
+  return new ApiClient(access, transportEnvironment(environment));
+}
+
+async function podAwareness(
+  client: ApiClient | undefined,
+  rooms: Pick<Rooms, 'config' | 'clock' | 'sessions'> & {
+    faults: RepeatedFaults;
+    metrics: Metrics;
+  },
+): Promise<PodAwareness | undefined> {
+  const { watchPods: mode, nodeName } = rooms.config;
+  if (client === undefined || mode === 'off' || nodeName === undefined) return undefined;
+  const { watchPods } = await import('./pod-awareness.ts');
+  return watchPods({ client, mode, nodeName, ...rooms });
+}
+
+async function startupTaint(
+  client: ApiClient | undefined,
+  rooms: Pick<Rooms, 'config' | 'clock'> & { faults: RepeatedFaults; log: Log },
+): Promise<StartupTaint | undefined> {
+  const { startupTaint: key, nodeName } = rooms.config;
+  if (client === undefined || key === undefined || nodeName === undefined) return undefined;
+  const { StartupTaint } = await import('./kubernetes/startup-taint.ts');
+  return new StartupTaint({ client, key, nodeName, random: Math.random, ...rooms });
 }

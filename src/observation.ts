@@ -1,11 +1,12 @@
 import type { DurationMs, ServiceClock } from './clock.ts';
 import type { Config } from './config/config.ts';
-import { SESSION_SCOPES } from './config/config.ts';
+import { type PodWatchMode, SESSION_SCOPES } from './config/config.ts';
 import type { RedisSharing } from './config/redis-config.ts';
 import type { NodeCredentialsKeeper } from './eks-auth/node-credentials.ts';
 import type { Identity } from './identity/identity.ts';
 import type { KeyRing } from './identity/key-ring.ts';
 import type { Listener } from './listener/listener.ts';
+import type { PodAwareness } from './pod-awareness.ts';
 import type { CircuitState } from './session-store/circuit.ts';
 import type { RedisSessionStore } from './session-store/redis-session-store.ts';
 import type { CallPace } from './sessions/call-pace.ts';
@@ -31,6 +32,8 @@ export interface Rooms {
   readonly listener: Listener;
   /** Undefined: sessions are held in memory only. */
   readonly store: RedisSessionStore | undefined;
+  /** Undefined: pods are not watched. */
+  readonly pods: PodAwareness | undefined;
 }
 
 /** What the metrics read off the rooms. */
@@ -141,11 +144,17 @@ export interface BrokerStatus {
     readonly reason: string | null;
     readonly writesWaiting: number;
   } | null;
+  /** Null: pods are not watched. */
+  readonly pods: {
+    readonly mode: PodWatchMode;
+    readonly known: number;
+    readonly connected: boolean;
+  } | null;
 }
 
 /** How the broker is doing, without tokens and secrets. */
 export function brokerStatus(rooms: Rooms): BrokerStatus {
-  const { clock, config, sessions, queue, pace, keyRing, credentials, listener } = rooms;
+  const { clock, config, sessions, queue, pace, keyRing, credentials, listener, pods } = rooms;
   const now = clock.now();
   const { rate } = pace;
   return {
@@ -170,6 +179,10 @@ export function brokerStatus(rooms: Rooms): BrokerStatus {
     },
     addresses: { expected: listener.addressesExpected, bound: listener.addressesBound },
     redis: redisStatus(rooms),
+    pods:
+      pods === undefined
+        ? null
+        : { mode: config.watchPods, known: pods.known, connected: pods.connected },
   };
 }
 

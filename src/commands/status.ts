@@ -69,7 +69,7 @@ export function shown(status: BrokerStatus): string {
 }
 
 function summary(status: BrokerStatus): string[] {
-  const { sessions, calls, keys, nodeCredentials, addresses, redis } = status;
+  const { sessions, calls, keys, nodeCredentials, addresses, redis, pods } = status;
   const saved = sessions.reduce((sum, { callsSaved }) => sum + callsSaved, 0);
   const served = sessions.reduce((sum, session) => sum + session.served, 0);
   const rate = calls.rate === null ? '' : `, ${calls.rate.toFixed(1)} calls/s`;
@@ -82,6 +82,11 @@ function summary(status: BrokerStatus): string[] {
     `node      ${nodeCredentials.usable ? 'has AWS credentials' : (nodeCredentials.failure ?? 'has no AWS credentials yet')}`,
     `addresses ${addresses.bound} of ${addresses.expected} bound`,
     ...(redis === null ? [] : [`Redis     ${redisLine(redis)}`]),
+    ...(pods === null
+      ? []
+      : [
+          `pods      ${pods.mode}: ${pods.known} known, ${pods.connected ? 'watched' : 'not watched now'}`,
+        ]),
   ];
 }
 

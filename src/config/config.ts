@@ -12,6 +12,10 @@ export const DEFAULT_ADMIN_SOCKET = '/run/pod-identity-broker/admin.sock';
 export const SESSION_SCOPES = ['service-account', 'pod', 'token'] as const;
 export type SessionScope = (typeof SESSION_SCOPES)[number];
 
+/** What is made of requests that do not come from their token's pod. */
+export const POD_WATCHES = ['off', 'audit', 'enforce'] as const;
+export type PodWatchMode = (typeof POD_WATCHES)[number];
+
 /** Levels of the existing agent's `--verbosity`, most severe first. */
 export const VERBOSITIES = [
   'panic',
@@ -64,6 +68,12 @@ export interface Config {
   readonly kubeconfig: string | undefined;
   /** The node that tokens have to name, where they name one. */
   readonly nodeName: string | undefined;
+  /** Whether tokens have to be presented by their pods, as the API server knows these. */
+  readonly watchPods: PodWatchMode;
+  /** Addresses that no pod of the node has are refused. */
+  readonly strictAddress: boolean;
+  /** Key of the taint that is taken off the node once the broker answers. */
+  readonly startupTaint: string | undefined;
   readonly maxVerifiedTokens: number;
   readonly maxUnverifiedQps: number;
   readonly maxUnverifiedQpsPerAddress: number;

@@ -3,6 +3,8 @@ import {
   type Config,
   DEFAULT_ADMIN_SOCKET,
   LINK_LOCAL_HOSTS,
+  POD_WATCHES,
+  type PodWatchMode,
   SESSION_SCOPES,
   type SessionScope,
   VERBOSITIES,
@@ -36,6 +38,9 @@ interface ServerFlags extends RedisFlags {
   jwksUri?: URL;
   jwksCache?: string;
   kubeconfig?: string;
+  watchPods: PodWatchMode;
+  strictAddress: boolean;
+  startupTaint?: string;
   maxVerifiedTokens: number;
   maxUnverifiedQps: number;
   maxUnverifiedQpsPerAddress: number;
@@ -180,6 +185,22 @@ export function addServerOptions(command: Command): Command {
         .argParser(reader(value.rate))
         .default(1),
     ],
+    'Pods of this node:': [
+      option(
+        '--watch-pods <mode>',
+        `what is made of tokens that their pod does not present: ${POD_WATCHES.join(', ')}`,
+      )
+        .argParser(reader(value.oneOf(POD_WATCHES)))
+        .default('off'),
+      option('--strict-address [bool]', 'refuse addresses that no pod of the node has')
+        .argParser(reader(value.boolean))
+        .preset('true')
+        .default(false),
+      option(
+        '--startup-taint <key>',
+        'taint that is taken off the node once the broker answers',
+      ).argParser(reader(value.labelKey)),
+    ],
     'Calls to EKS Auth:': [
       option(
         '--max-call-qps <rate>',
@@ -224,6 +245,7 @@ export function addServerOptions(command: Command): Command {
 export function serverConfig(command: Command, environment: NodeJS.ProcessEnv): Config {
   const flags = command.opts<ServerFlags>();
   requireDistinctAddresses(command, flags);
+  requireNodeName(command, flags, environment);
   return Object.freeze({
     clusterName: flags.clusterName,
     verbosity: flags.verbosity,
@@ -246,6 +268,9 @@ export function serverConfig(command: Command, environment: NodeJS.ProcessEnv): 
     jwksCache: flags.jwksCache,
     kubeconfig: flags.kubeconfig,
     nodeName: environment.NODE_NAME || undefined,
+    watchPods: flags.watchPods,
+    strictAddress: flags.strictAddress,
+    startupTaint: flags.startupTaint,
     maxVerifiedTokens: flags.maxVerifiedTokens,
     maxUnverifiedQps: flags.maxUnverifiedQps,
     maxUnverifiedQpsPerAddress: flags.maxUnverifiedQpsPerAddress,
@@ -282,6 +307,24 @@ function requireDistinctAddresses(command: Command, flags: ServerFlags): void {
       const names = `${nameOf(command, socket.flag)} and ${nameOf(command, other.flag)}`;
       command.error(`error: ${names} are both ${socket.port}, on the same address`);
     }
+  }
+}
+
+/** Refuses what is about this node where nothing says which one that is. */
+function requireNodeName(
+  command: Command,
+  flags: ServerFlags,
+  environment: NodeJS.ProcessEnv,
+): void {
+  if (flags.strictAddress && flags.watchPods === 'off') {
+    command.error('error: --strict-address needs --watch-pods=audit or --watch-pods=enforce');
+  }
+  if (environment.NODE_NAME) return;
+  if (flags.watchPods !== 'off') {
+    command.error(`error: --watch-pods=${flags.watchPods} needs NODE_NAME, the name of this node`);
+  }
+  if (flags.startupTaint !== undefined) {
+    command.error('error: --startup-taint needs NODE_NAME, the name of this node');
   }
 }
 

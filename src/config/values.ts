@@ -151,3 +151,22 @@ export function podScopeRule(text: string): PodScopeRule {
   if (match === null) throw new TypeError('must be a namespace, or namespace/service-account');
   return { namespace: match[1] as string, serviceAccount: match[2] };
 }
+
+/**
+ * The key of a label or taint: a name of up to 63 characters, which may have a DNS name and a
+ * slash in front.
+ *
+ * @see https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set
+ */
+export function labelKey(text: string): string {
+  const [name = '', prefix, ...others] = text.split('/').reverse();
+  const named = /^[A-Za-z0-9](?:[\w.-]{0,61}[A-Za-z0-9])?$/.test(name);
+  const prefixed =
+    prefix === undefined ||
+    (prefix.length <= 253 &&
+      /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*$/.test(prefix));
+  if (!named || !prefixed || others.length > 0) {
+    throw new TypeError('must be the key of a taint, such as example.com/agent-not-ready');
+  }
+  return text;
+}

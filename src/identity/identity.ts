@@ -91,7 +91,7 @@ export class Identity {
 
   /** Says what would be said of a token now; remembers, counts and fetches nothing. */
   async preview(token: string): Promise<Preview> {
-    const { clock, sessionKeyOf } = this.#options;
+    const { clock } = this.#options;
     const verdict = await this.#verify(token);
     const known = this.#verified.peek(token, clock.now());
     const remembered = known !== undefined;
@@ -104,10 +104,7 @@ export class Identity {
     if (verdict.verdict === 'unproven') {
       return { verdict, remembered, who: this.#unproven(verdict.pod, verdict.cause) };
     }
-    const { pod, kid } = verdict;
-    const sessionKey = sessionKeyOf(pod, token);
-    const budget = new RequestBudget(this.#options.maxPodQps);
-    const verified: VerifiedToken = { token, pod, kid, sessionKey, budget, handed: undefined };
+    const verified = this.#verifiedToken(token, verdict.pod, verdict.kid);
     return { verdict, remembered, who: { kind: 'verified', verified } };
   }
 
@@ -142,11 +139,15 @@ export class Identity {
   }
 
   #remember(token: string, pod: PodIdentity, kid: string | undefined): VerifiedToken {
-    const sessionKey = this.#options.sessionKeyOf(pod, token);
-    const budget = new RequestBudget(this.#options.maxPodQps);
-    const verified: VerifiedToken = { token, pod, kid, sessionKey, budget, handed: undefined };
+    const verified = this.#verifiedToken(token, pod, kid);
     this.#verified.add(verified);
     return verified;
+  }
+
+  #verifiedToken(token: string, pod: PodIdentity, kid: string | undefined): VerifiedToken {
+    const sessionKey = this.#options.sessionKeyOf(pod, token);
+    const budget = new RequestBudget(this.#options.maxPodQps);
+    return { token, pod, kid, sessionKey, budget, handed: undefined, admission: undefined };
   }
 
   /** What a token without proof is worth: keys that have proven themselves may refuse it. */

@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import type { EpochMs } from '../clock.ts';
 import { CLOCK_TOLERANCE, type PodIdentity } from '../tokens/claims.ts';
+import type { Admission } from './pod-gate.ts';
 import type { RequestBudget } from './request-budget.ts';
 
 /** A token that was verified here, and what was learned from it. */
@@ -15,6 +16,8 @@ export interface VerifiedToken {
   readonly budget: RequestBudget;
   /** The credentials that its pod was last handed, so that this is audited once. */
   handed: object | undefined;
+  /** From where it was last found to be its pod's own, where pods are watched. */
+  admission: Admission | undefined;
 }
 
 /**

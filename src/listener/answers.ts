@@ -58,6 +58,8 @@ export function errorAnswer(answer: Exclude<Answer, { kind: 'credentials' }>): E
         code: 'InvalidToken',
         message: `the service account token is not accepted: ${answer.reason}`,
       };
+    case 'wrong-pod':
+      return { status: 403, code: 'AccessDenied', message: answer.reason };
     case 'too-slow': {
       const { last, retryAfter } = answer;
       if (last !== undefined) return { status: 503, ...told(last), retryAfter };

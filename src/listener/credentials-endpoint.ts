@@ -156,7 +156,9 @@ export class CredentialsEndpoint {
     const { token, socket, startedAt } = asked;
     this.#options.requests.obtain(token, source.address, trace).then(
       (answer) => {
-        if (answer.kind === 'bad-token') this.#options.sources.charge(socket);
+        if (answer.kind === 'bad-token' || answer.kind === 'wrong-pod') {
+          this.#options.sources.charge(socket);
+        }
         if (answer.kind === 'credentials') {
           this.#give(response, answer.body, trace);
           this.#count(200, answer.outcome, startedAt, socket);
@@ -221,8 +223,11 @@ interface Asked {
   readonly startedAt: DurationMs;
 }
 
-function failureOutcome(kind: 'bad-token' | 'failed' | 'too-slow', status: number): RequestOutcome {
-  if (kind === 'bad-token') return 'bad-token';
+function failureOutcome(
+  kind: 'bad-token' | 'wrong-pod' | 'failed' | 'too-slow',
+  status: number,
+): RequestOutcome {
+  if (kind === 'bad-token' || kind === 'wrong-pod') return kind;
   if (kind === 'too-slow') return 'pending';
   return status === 503 ? 'failed' : 'refused';
 }

@@ -1,6 +1,8 @@
 import type { Clock, DurationMs } from '../clock.ts';
 import type { Identified, Identity } from '../identity/identity.ts';
 import type { KeyRing } from '../identity/key-ring.ts';
+import type { PodGate } from '../identity/pod-gate.ts';
+import { type PodRefusal, REASONS } from '../identity/pod-verdict.ts';
 import type { VerifiedToken } from '../identity/verified-tokens.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { RequestTrace } from '../telemetry/tracing.ts';
@@ -19,6 +21,8 @@ export type Answer =
   | { readonly kind: 'credentials'; readonly body: string; readonly outcome: Outcome }
   /** The token is not acceptable. */
   | { readonly kind: 'bad-token'; readonly reason: string }
+  /** The token is good, but not presented by its pod. */
+  | { readonly kind: 'wrong-pod'; readonly reason: string }
   /** EKS Auth or the way to it: see the failure. */
   | { readonly kind: 'failed'; readonly failure: FetchFailure; readonly retryAfter: DurationMs }
   /** The wait was over first; the work goes on. `last` is what its latest attempt failed with. */
@@ -46,6 +50,8 @@ export interface CredentialRequestsOptions {
   /** How long a request waits for its credentials. */
   readonly clientWait: DurationMs;
   readonly keyRing: Pick<KeyRing, 'onceFetched' | 'issuer' | 'useIssuer'>;
+  /** Tells whether a token is presented by its pod, where pods are watched. */
+  readonly podGate?: Pick<PodGate, 'admits' | 'judge'> | undefined;
   /** A request goes to EKS Auth because its token cannot be verified here. */
   readonly onUnverified: (cause: string) => void;
   /** A token is given credentials that another token has fetched. */
@@ -76,7 +82,8 @@ export class CredentialRequests {
    * cryptography, nothing but look-ups.
    *
    * @param token - As presented.
-   * @param caller - Its socket; the address is read for the audit line alone.
+   * @param caller - Its socket; the address is read for the audit line, and where pods are
+   *   watched.
    * @param trace - The request's trace, where traces are collected.
    * @returns The session whose credentials are the answer, or undefined when {@link obtain} has
    *   to be asked.
@@ -86,10 +93,13 @@ export class CredentialRequests {
     caller: { readonly remoteAddress?: string | undefined },
     trace?: RequestTrace,
   ): Servable | undefined {
-    const { clock, identity, sessions } = this.#options;
+    const { clock, identity, sessions, podGate } = this.#options;
     const now = clock.now();
     const verified = identity.recall(token, now);
     if (verified === undefined) return undefined;
+    if (podGate !== undefined && !podGate.admits(verified, caller.remoteAddress, now)) {
+      return undefined;
+    }
     const session = sessions.servable(verified.sessionKey, now);
     if (session === undefined || !verified.budget.take(now)) return undefined;
     const { credentials } = session;
@@ -179,7 +189,9 @@ export class CredentialRequests {
     address: string,
     waiter: Waiter,
   ): Promise<Answer | undefined> {
-    const { sessions, scopeRules } = this.#options;
+    const { sessions, scopeRules, podGate } = this.#options;
+    const refusal = await podGate?.judge(verified, address);
+    if (refusal !== undefined) return wrongPod(refusal);
     const { pod, sessionKey, token } = verified;
     const scope = scopeOf(pod, scopeRules);
     if (this.#unverifiedSessions && scope !== 'token') {
@@ -199,7 +211,7 @@ export class CredentialRequests {
     address: string,
     waiter: Waiter,
   ): Promise<Answer | undefined> {
-    const { sessions, budget, onUnverified } = this.#options;
+    const { sessions, budget, onUnverified, podGate } = this.#options;
     const key = tokenSessionKey(token);
     const live = { token, pod };
     if (!sessions.isAnswered(key, token)) {
@@ -211,6 +223,9 @@ export class CredentialRequests {
       }
       onUnverified(cause);
     }
+    // Behind the budget: whoever makes tokens up must not make requests to the API server.
+    const refusal = await podGate?.judge(live, address);
+    if (refusal !== undefined) return wrongPod(refusal);
     this.#unverifiedSessions = true;
     const opened = sessions.open(key, 'token', live, 'unverified', traceOf(waiter));
     if (opened.kind === 'fetch' && !opened.joined) {
@@ -322,6 +337,10 @@ export class CredentialRequests {
 /** The trace of a request that still waits: one that was answered has ended. */
 function traceOf({ over, trace }: Waiter): RequestTrace | undefined {
   return over ? undefined : trace;
+}
+
+function wrongPod(refusal: PodRefusal): Answer {
+  return { kind: 'wrong-pod', reason: REASONS[refusal] };
 }
 
 const UNVERIFIED_WAITS: FetchFailure = {

@@ -38,6 +38,11 @@ export class RecentTokens {
     this.#tokens = this.#tokens.filter(({ token }) => token !== spent);
   }
 
+  /** Forgets the token of a pod that is gone. */
+  removePod(podUid: string): void {
+    this.#tokens = this.#tokens.filter(({ pod }) => pod.podUid !== podUid);
+  }
+
   get size(): number {
     return this.#tokens.length;
   }

@@ -230,6 +230,11 @@ export class RoleSessions {
       .flatMap((session) => session.tokens.live(now).map(({ token }) => token));
   }
 
+  /** A pod is gone: nothing is fetched or renewed with its tokens any more. */
+  forgetPod(podUid: string): void {
+    for (const session of this.#sessions.values()) session.tokens.removePod(podUid);
+  }
+
   /** Lets go of every session, and of every fetch that began before. */
   flush(chosen: (session: Session) => boolean): number {
     let flushed = 0;

@@ -20,6 +20,8 @@ export const OUTCOMES = [
   'miss',
   /** The broker does not accept the token: 400. */
   'bad-token',
+  /** The token is not presented by its pod, or that is gone: 403. */
+  'wrong-pod',
   /** EKS Auth refuses the pod: 4xx. */
   'refused',
   /** EKS Auth, or the way to it, fails: 503. */
@@ -100,6 +102,15 @@ export interface MetricSources {
   readonly connections: () => number;
   /** Undefined: sessions are held in memory only. */
   readonly redis: () => RedisFigures | undefined;
+}
+
+/** What requests are found to be where pods are watched, as it is labelled. */
+const POD_FINDINGS = ['not-on-node', 'not-live', 'wrong-address', 'unknown-address', 'unchecked'];
+
+/** What is read off the watch of pods. */
+export interface PodWatchFigures {
+  readonly pods: () => number;
+  readonly connected: () => boolean;
 }
 
 /** Labels with a value. */
@@ -373,6 +384,49 @@ export class Metrics {
     this.redis.observe(sources.redis);
     const { serviceAccounts } = sources;
     if (serviceAccounts !== undefined) this.#observeServiceAccounts(serviceAccounts);
+  }
+
+  /** Adds what there is where pods are watched. */
+  observePods(figures: PodWatchFigures): {
+    readonly finding: (finding: string) => void;
+    readonly lookup: (result: string) => void;
+    readonly listed: () => void;
+  } {
+    const registers = [this.registry];
+    const findings = new Counter({
+      name: 'pod_identity_broker_pod_findings_total',
+      help: 'Requests that were not from a live pod of this node at its own address (refused with --watch-pods=enforce), or whose pod could not be checked, by what was found',
+      labelNames: ['finding'],
+      registers,
+    });
+    for (const finding of POD_FINDINGS) findings.inc({ finding }, 0);
+    const lookups = new Counter({
+      name: 'pod_identity_broker_pod_lookups_total',
+      help: 'Pods asked for at the API server because the watch had not told of them: there (pod), not there (absent), no answer (away)',
+      labelNames: ['result'],
+      registers,
+    });
+    for (const result of ['pod', 'absent', 'away']) lookups.inc({ result }, 0);
+    const lists = new Counter({
+      name: 'pod_identity_broker_pod_lists_total',
+      help: 'Times that the pods of the node were listed: once, and when a watch could not be resumed',
+      registers,
+    });
+    this.#one(
+      'pod_identity_broker_watched_pods',
+      'Pods of the node that are known, those that have ended included',
+      figures.pods,
+    );
+    this.#one(
+      'pod_identity_broker_pod_watch_connected',
+      '1 while the pods of the node are watched; 0 while the broker goes by what it knew',
+      () => Number(figures.connected()),
+    );
+    return {
+      finding: (finding) => findings.inc({ finding }),
+      lookup: (result) => lookups.inc({ result }),
+      listed: () => lists.inc(),
+    };
   }
 
   /** Counts a request: its status, what became of it, and how long it took. */

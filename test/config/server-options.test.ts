@@ -105,6 +105,9 @@ const FLAGS: Readonly<Record<string, readonly [keyof Config, string, unknown]>> 
   'jwks-file': ['jwksFile', '/keys.json', '/keys.json'],
   'jwks-uri': ['jwksUri', 'https://issuer.example/keys', new URL('https://issuer.example/keys')],
   'jwks-cache': ['jwksCache', '/var/cache/keys.json', '/var/cache/keys.json'],
+  'watch-pods': ['watchPods', 'enforce', 'enforce'],
+  'strict-address': ['strictAddress', 'true', true],
+  'startup-taint': ['startupTaint', 'example.com/not-ready', 'example.com/not-ready'],
   'max-verified-tokens': ['maxVerifiedTokens', '100', 100],
   'max-unverified-qps': ['maxUnverifiedQps', '2.5', 2.5],
   'max-unverified-qps-per-address': ['maxUnverifiedQpsPerAddress', '0.5', 0.5],
@@ -120,6 +123,13 @@ const FLAGS: Readonly<Record<string, readonly [keyof Config, string, unknown]>> 
   verbosity: ['verbosity', 'trace', 'trace'],
 };
 
+/** What a flag does not go without. */
+const NEEDED: Readonly<Record<string, readonly string[]>> = {
+  'cluster-name': [],
+  'strict-address': [...NAME, '--watch-pods=audit'],
+};
+const NODE = { NODE_NAME: 'node-1' };
+
 // Those of Redis need each other: redis-options.test.ts.
 const options = addServerOptions(new Command('server')).options.filter(
   (option) => !option.name().startsWith('redis-'),
@@ -132,13 +142,17 @@ for (const option of options) {
     if (sample === undefined) throw new Error('the table of flags in this file lacks it');
     const [member, text, expected] = sample;
     const variable = `POD_IDENTITY_BROKER_${name.toUpperCase().replaceAll('-', '_')}`;
-    const others = name === 'cluster-name' ? [] : NAME;
+    const others = NEEDED[name] ?? NAME;
     if (name !== 'cluster-name') t.notSame(read(NAME)[member], expected, 'is no default');
-    t.strictSame(read([...others, `--${name}`, text])[member], expected, 'with a blank');
-    t.strictSame(read([...others, `--${name}=${text}`])[member], expected, 'with =');
-    t.strictSame(read(others, { [variable]: text })[member], expected, 'from its variable');
+    t.strictSame(read([...others, `--${name}`, text], NODE)[member], expected, 'with a blank');
+    t.strictSame(read([...others, `--${name}=${text}`], NODE)[member], expected, 'with =');
     t.strictSame(
-      read([...others, `--${name}=${text}`], { [variable]: OTHER[name] ?? text })[member],
+      read(others, { ...NODE, [variable]: text })[member],
+      expected,
+      'from its variable',
+    );
+    t.strictSame(
+      read([...others, `--${name}=${text}`], { ...NODE, [variable]: OTHER[name] ?? text })[member],
       expected,
       'the flag wins over its variable',
     );
@@ -163,6 +177,21 @@ const OTHER: Readonly<Record<string, string>> = {
   workers: 'none',
   endpoint: 'nowhere',
 };
+
+t.test('what is about this node needs its name', async (t) => {
+  t.match(read([...NAME, '--watch-pods=audit'], NODE), { watchPods: 'audit', nodeName: 'node-1' });
+  t.match(read(NAME), { watchPods: 'off', strictAddress: false, startupTaint: undefined });
+  for (const [args, said] of [
+    [['--watch-pods=audit'], /--watch-pods=audit needs NODE_NAME/],
+    [['--watch-pods=enforce'], /--watch-pods=enforce needs NODE_NAME/],
+    [['--startup-taint=a'], /--startup-taint needs NODE_NAME/],
+    [['--strict-address'], /--strict-address needs --watch-pods=audit or/],
+    [['--watch-pods=on'], /must be one of off, audit, enforce/],
+    [['--startup-taint=a b'], /must be the key of a taint/],
+  ] as const) {
+    t.match(complaint([...NAME, ...args]), said);
+  }
+});
 
 t.test('nothing is tested that does not exist', async (t) => {
   t.strictSame(Object.keys(FLAGS).toSorted(), options.map((option) => option.name()).toSorted());

@@ -253,3 +253,26 @@ t.test('rules for sessions of a pod', async (t) => {
     t.throws(() => value.podScopeRule(text), TypeError, text);
   }
 });
+
+t.test('keys of taints', async (t) => {
+  for (const text of ['ready', 'A_b.c-1', 'example.com/agent-not-ready', 'a/b', 'x'.repeat(63)]) {
+    t.equal(value.labelKey(text), text);
+  }
+  for (const text of [
+    '',
+    '/',
+    'a/',
+    '/a',
+    'a/b/c',
+    '-a',
+    'a-',
+    'a b',
+    'a=b',
+    'Example.com/a',
+    'example..com/a',
+    'x'.repeat(64),
+    `${'x'.repeat(254)}/a`,
+  ]) {
+    t.throws(() => value.labelKey(text), TypeError, text);
+  }
+});

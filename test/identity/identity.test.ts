@@ -93,6 +93,7 @@ t.test('a token that verifies is remembered', async (t) => {
       pod: { namespace: 'shop', serviceAccount: 'cart', pod: 'cart-0' },
       sessionKey: `shop/cart ${text.length}`,
       handed: undefined,
+      admission: undefined,
     },
   });
   t.equal(keyRing.proven, true);

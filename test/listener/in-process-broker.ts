@@ -34,12 +34,14 @@ export interface InProcessOptions {
   /** Flags behind `server`; they go over those that are there by default. */
   readonly args?: readonly string[];
   readonly simulator?: SimulatorOptions;
+  /** What says where it runs; default nothing. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 /** Starts both; the service account `shop/cart` has a role. They end with the test. */
 export async function startInProcess(
   t: Test,
-  { args = [], simulator: options = {} }: InProcessOptions = {},
+  { args = [], simulator: options = {}, environment: place = {} }: InProcessOptions = {},
 ): Promise<InProcessBroker> {
   const simulator = await startSimulator({
     keyAlgorithm: 'ES256',
@@ -76,7 +78,7 @@ export async function startInProcess(
   );
   const { log, lines } = capturedLog();
   const never = new AbortController().signal;
-  const broker: Broker = await startBroker(serverConfig(command, {}), environment, log, never);
+  const broker: Broker = await startBroker(serverConfig(command, place), environment, log, never);
   let stopped: Promise<void> | undefined;
   const stop = () => {
     stopped ??= broker.stop();

@@ -11,6 +11,14 @@ import { startInProcess } from '../listener/in-process-broker.ts';
 import { ask, parseMetrics } from '../support/ask.ts';
 import { needsProgram } from '../support/needs.ts';
 
+/** A kubeconfig that leads nowhere. */
+const NO_API_SERVER = JSON.stringify({
+  'current-context': 'a',
+  contexts: [{ name: 'a', context: { cluster: 'a', user: 'a' } }],
+  clusters: [{ name: 'a', cluster: { server: 'https://127.0.0.1:1' } }],
+  users: [{ name: 'a', user: { token: 'a' } }],
+});
+
 interface Documented {
   readonly type: string;
   readonly labels: readonly string[];
@@ -49,7 +57,15 @@ const scrape = async (metricsPort: number) =>
   (await ask(metricsPort, '/metrics', 'GET', { Connection: 'close' })).text;
 
 t.test('docs/metrics.md and the program name the same metrics', async (t) => {
-  const broker = await startInProcess(t, { args: ['--metrics-service-accounts'] });
+  const kubeconfig = t.testdir({ kubeconfig: NO_API_SERVER });
+  const broker = await startInProcess(t, {
+    args: [
+      '--metrics-service-accounts',
+      '--watch-pods=audit',
+      `--kubeconfig=${join(kubeconfig, 'kubeconfig')}`,
+    ],
+    environment: { NODE_NAME: 'node-1' },
+  });
   await exercise(broker);
   const text = await scrape(broker.metricsPort);
   const table = documented();

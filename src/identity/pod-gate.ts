@@ -1,0 +1,200 @@
+import type { Clock, DurationMs, EpochMs } from '../clock.ts';
+import { canonicalAddress } from '../kubernetes/address.ts';
+import type { Basis, NodePod, NodePods } from '../kubernetes/node-pods.ts';
+import type { Found, PodLookup } from '../kubernetes/pod-lookup.ts';
+import type { RepeatedFaults } from '../telemetry/repeated-faults.ts';
+import type { PodIdentity } from '../tokens/claims.ts';
+import { isRefusal, judgePod, type PodRefusal, type PodVerdict, REASONS } from './pod-verdict.ts';
+
+/** How long a request waits for the first list of pods; the look-up has to fit in behind it. */
+const FIRST_LIST_WAIT: DurationMs = 500;
+/** How long a token is good that nobody could be asked about. */
+const UNCHECKED_FOR: DurationMs = 2_000;
+
+/** What requests are found to be, as it is counted. */
+export type PodFinding = PodRefusal | 'unchecked';
+
+/** A token that was found to be its pod's own, from one address. */
+export interface Admission {
+  /** As the socket has it. */
+  readonly address: string | undefined;
+  readonly basis: Basis;
+  readonly until: EpochMs;
+}
+
+/** Whoever presents a token; what is found out is kept with it. */
+export interface Bearer {
+  readonly pod: PodIdentity;
+  admission?: Admission | undefined;
+}
+
+/** What {@link PodGate} is made from. */
+export interface PodGateOptions {
+  readonly clock: Clock;
+  readonly faults: RepeatedFaults;
+  readonly pods: NodePods;
+  readonly lookup: Pick<PodLookup, 'find'>;
+  /** Resolves when the first list of pods is in, or has failed. */
+  readonly firstList: Promise<void>;
+  readonly nodeName: string;
+  /** Whether an address, in canonical form, is the node's own. */
+  readonly isOwn: (address: string) => boolean;
+  /** `audit`: nothing is refused, only counted and logged. */
+  readonly mode: 'audit' | 'enforce';
+  /** Addresses that no pod of the node has are refused. */
+  readonly strict: boolean;
+  readonly onFinding: (finding: PodFinding) => void;
+}
+
+/**
+ * Lets a token pass that a live pod of this node presents from its own address. Where that
+ * cannot be told, because the API server is away, the token's signature alone decides.
+ */
+export class PodGate {
+  readonly #options: PodGateOptions;
+
+  constructor(options: PodGateOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Whether a token may be served from memory; on the way of every hit.
+   *
+   * @param address - As the socket has it.
+   * @returns False where {@link judge} has to be asked.
+   */
+  admits(bearer: Bearer, address: string | undefined, now: EpochMs): boolean {
+    const { admission } = bearer;
+    if (
+      admission !== undefined &&
+      admission.address === address &&
+      admission.basis.current &&
+      now < admission.until
+    ) {
+      return true;
+    }
+    return this.#admitsAnew(bearer, address);
+  }
+
+  /**
+   * Judges a token that is presented from an address, with the API server's help where the
+   * watch has not told of its pod.
+   *
+   * @returns Why it is refused; undefined where it is not, and always in audit.
+   */
+  async judge(bearer: Bearer, address: string | undefined): Promise<PodRefusal | undefined> {
+    const known = this.#options.pods.find(bearer.pod.podUid);
+    if (known !== undefined) return this.#judge(bearer, address, known);
+    const judged = this.#judgeUnknown(bearer, address);
+    if (this.#options.mode === 'enforce') return await judged;
+    // In audit nobody waits for what would not change the answer.
+    judged.catch(() => undefined);
+    return undefined;
+  }
+
+  #admitsAnew(bearer: Bearer, address: string | undefined): boolean {
+    const { pods, mode } = this.#options;
+    const known = pods.find(bearer.pod.podUid);
+    if (mode === 'audit') {
+      if (known === undefined) void this.judge(bearer, address);
+      else this.#judge(bearer, address, known);
+      return true;
+    }
+    if (known === undefined) return false;
+    const verdict = this.#verdict(known, address);
+    if (isRefusal(verdict)) return false;
+    this.#admit(bearer, address, known, verdict);
+    return true;
+  }
+
+  async #judgeUnknown(
+    bearer: Bearer,
+    address: string | undefined,
+  ): Promise<PodRefusal | undefined> {
+    const { pods, lookup, clock } = this.#options;
+    const { podUid } = bearer.pod;
+    await this.#firstList();
+    const listed = pods.find(podUid);
+    if (listed !== undefined) return this.#judge(bearer, address, listed);
+    const found = pods.hasLeft(podUid) ? ABSENT : await lookup.find(bearer.pod);
+    // The watch may have told of it meanwhile, and is the later of the two.
+    const told = pods.find(podUid);
+    if (told !== undefined) return this.#judge(bearer, address, told);
+    if (found.kind === 'away') {
+      this.#options.onFinding('unchecked');
+      const until = clock.now() + UNCHECKED_FOR;
+      bearer.admission = { address, basis: pods.basis, until };
+      return undefined;
+    }
+    const { nodeName } = this.#options;
+    if (found.kind === 'absent' || found.facts.node !== nodeName || pods.hasLeft(podUid)) {
+      return this.#refuse('not-on-node', bearer, address);
+    }
+    pods.putIfNew(found.facts);
+    const pod = pods.find(podUid) ?? { facts: found.facts, basis: { current: false } };
+    return this.#judge(bearer, address, pod);
+  }
+
+  #judge(bearer: Bearer, address: string | undefined, pod: NodePod): PodRefusal | undefined {
+    const verdict = this.#verdict(pod, address);
+    if (isRefusal(verdict)) return this.#refuse(verdict, bearer, address);
+    this.#admit(bearer, address, pod, verdict);
+    return undefined;
+  }
+
+  #verdict(pod: NodePod, address: string | undefined): PodVerdict {
+    const { pods, isOwn, strict } = this.#options;
+    const canonical = address === undefined ? undefined : canonicalAddress(address);
+    return judgePod(pod, canonical, { pods, isOwn, strict });
+  }
+
+  #admit(
+    bearer: Bearer,
+    address: string | undefined,
+    pod: NodePod,
+    verdict: Exclude<PodVerdict, PodRefusal>,
+  ): void {
+    if (verdict === 'unknown-source') this.#tell('unknown-address', bearer, address);
+    // What a pod's own address proves holds until the pod changes; all else, until any does.
+    const own = verdict === 'own-address' && !pod.facts.hostNetwork;
+    const basis = own ? pod.basis : this.#options.pods.basis;
+    bearer.admission = { address, basis, until: Number.POSITIVE_INFINITY };
+  }
+
+  #refuse(
+    refusal: PodRefusal,
+    bearer: Bearer,
+    address: string | undefined,
+  ): PodRefusal | undefined {
+    bearer.admission = undefined;
+    this.#tell(refusal, bearer, address);
+    return this.#options.mode === 'enforce' ? refusal : undefined;
+  }
+
+  #tell(finding: PodRefusal, { pod }: Bearer, address: string | undefined): void {
+    const { faults, mode, strict, onFinding } = this.#options;
+    onFinding(finding);
+    const { namespace, serviceAccount, podUid } = pod;
+    const refused = finding !== 'unknown-address' || strict;
+    const what = !refused
+      ? 'no pod of the node has the address of a request'
+      : `request ${mode === 'enforce' ? 'refused' : 'would be refused'}: ${REASONS[finding]}`;
+    faults.report(`${finding} ${namespace}/${serviceAccount}`, {
+      level: refused ? 'warn' : 'info',
+      fields: { finding, pod: pod.pod, podUid, namespace, serviceAccount, address },
+      message: what,
+    });
+  }
+
+  /** Waits for the first list of pods, for a moment. */
+  async #firstList(): Promise<void> {
+    const { clock, firstList } = this.#options;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = clock.setTimeout(resolve, FIRST_LIST_WAIT);
+    timer.unref();
+    await Promise.race([firstList, promise]);
+    clock.clearTimeout(timer);
+  }
+}
+
+const ABSENT: Found = { kind: 'absent' };

@@ -1,0 +1,84 @@
+import type { Clock } from './clock.ts';
+import type { Config } from './config/config.ts';
+import { PodGate } from './identity/pod-gate.ts';
+import type { ApiClient } from './kubernetes/api-client.ts';
+import { NodePods } from './kubernetes/node-pods.ts';
+import { OwnAddresses } from './kubernetes/own-addresses.ts';
+import { PodLookup } from './kubernetes/pod-lookup.ts';
+import { PodWatch } from './kubernetes/pod-watch.ts';
+import { Departures } from './sessions/departures.ts';
+import type { RoleSessions } from './sessions/role-sessions.ts';
+import type { Metrics } from './telemetry/metrics.ts';
+import type { RepeatedFaults } from './telemetry/repeated-faults.ts';
+
+/** What the broker knows of this node's pods. */
+export interface PodAwareness {
+  readonly gate: PodGate;
+  /** Pods that are known. */
+  readonly known: number;
+  /** Whether the API server tells of changes now. */
+  readonly connected: boolean;
+  stop(): void;
+}
+
+/** What {@link watchPods} works with. */
+export interface PodAwarenessOptions {
+  readonly client: ApiClient;
+  readonly config: Config;
+  readonly nodeName: string;
+  readonly mode: 'audit' | 'enforce';
+  readonly clock: Clock;
+  readonly faults: RepeatedFaults;
+  readonly metrics: Metrics;
+  readonly sessions: RoleSessions;
+}
+
+/**
+ * Builds what judges requests by the pods of this node, and begins to watch these. Loaded only
+ * where it is asked for.
+ */
+export function watchPods(options: PodAwarenessOptions): PodAwareness {
+  const { client, config, nodeName, mode, clock, faults, metrics, sessions } = options;
+  const departures = new Departures({ clock, sessions });
+  const pods: NodePods = new NodePods({ onLeft: (pod) => departures.left(pod, pods) });
+  const counted = metrics.observePods({
+    pods: () => pods.size,
+    connected: () => watch.connected,
+  });
+  const watch: PodWatch = new PodWatch({
+    client,
+    nodeName,
+    pods,
+    clock,
+    faults,
+    random: Math.random,
+    onListed: counted.listed,
+  });
+  const own = new OwnAddresses(clock);
+  const gate = new PodGate({
+    clock,
+    faults,
+    pods,
+    lookup: new PodLookup({ client, clock, onLookup: counted.lookup }),
+    firstList: watch.settled,
+    nodeName,
+    isOwn: (address) => own.has(address),
+    mode,
+    strict: config.strictAddress,
+    onFinding: counted.finding,
+  });
+  watch.start();
+  return {
+    gate,
+    get known() {
+      return pods.size;
+    },
+    get connected() {
+      return watch.connected;
+    },
+    stop() {
+      watch.stop();
+      departures.stop();
+    },
+  };
+}

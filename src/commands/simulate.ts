@@ -1,8 +1,9 @@
+import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import type { DurationMs } from '../clock.ts';
 import { parseDuration } from '../config/duration.ts';
 import { reader } from '../config/flag-reader.ts';
-import { clusterName, host, rate, wholeNumber } from '../config/values.ts';
+import { clusterName, host, issuer, rate, wholeNumber } from '../config/values.ts';
 import { type Simulator, type SimulatorOptions, startSimulator } from '../simulator/simulator.ts';
 
 interface Flags {
@@ -17,6 +18,8 @@ interface Flags {
   sessionLifetime: DurationMs;
   associationDelay: DurationMs;
   tokenDirectory?: string;
+  issuer?: string;
+  issuerKeys?: Readonly<Record<string, unknown>>[];
   traceFile?: string;
   seed?: number;
 }
@@ -47,6 +50,12 @@ export function simulateCommand(): Command {
       durationOption('--association-delay <duration>', 'until EKS Auth sees a change', '0s'),
     )
     .option('--token-directory <path>', 'where to write and renew the token files of pods')
+    .option('--issuer <url>', 'the issuer of tokens; none: one of its own', reader(issuer))
+    .option(
+      '--issuer-keys <file>',
+      'more public keys of the issuer (JWKS), as of a real API server',
+      reader(keySet),
+    )
     .option('--trace-file <path>', 'where to write traces that are sent to /v1/traces (OTLP)')
     .option('--seed <number>', 'makes what is random repeat', reader(wholeNumber(0, 2 ** 32)))
     .action(async (flags: Flags, command: Command) => {
@@ -74,6 +83,19 @@ function optionsOf(flags: Flags): SimulatorOptions {
     return options;
   }
   return { ...options, quota: { rate: quota, burst: burst ?? Math.max(1, Math.ceil(quota)) } };
+}
+
+/** The keys in a file with a JWKS (RFC 7517). */
+function keySet(file: string): Readonly<Record<string, unknown>>[] {
+  let document: unknown;
+  try {
+    document = JSON.parse(readFileSync(file, 'utf8'));
+  } catch {
+    throw new TypeError('must be a file with JSON');
+  }
+  const keys = (document as { keys?: unknown } | null)?.keys;
+  if (!Array.isArray(keys)) throw new TypeError('must be a file with a JWKS');
+  return keys;
 }
 
 function introduction(simulator: Simulator, tokenDirectory: string | undefined): string {

@@ -110,8 +110,10 @@ export class IssuerKeys {
    */
   adopt({ keys }: { readonly keys: readonly Readonly<Record<string, unknown>>[] }): void {
     for (const { kid, alg, ...members } of keys) {
-      if (typeof kid !== 'string') throw new TypeError('a key has no kid');
-      if (alg !== 'RS256' && alg !== 'ES256') throw new TypeError(`a key is for ${alg}`);
+      if (typeof kid !== 'string') throw new TypeError('issuerKeys must have a kid each');
+      if (alg !== 'RS256' && alg !== 'ES256') {
+        throw new TypeError('issuerKeys must be for RS256 or ES256');
+      }
       const publicKey = createPublicKey({ format: 'jwk', key: members });
       const jwk: PublishedKey = { ...members, kty: String(members.kty), kid, use: 'sig', alg };
       this.#published.set(kid, { kid, algorithm: alg, publicKey, jwk });

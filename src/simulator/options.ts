@@ -1,6 +1,6 @@
 import { type Clock, type DurationMs, systemClock } from '../clock.ts';
 import type { Credentials } from './credential-authority.ts';
-import { number, object, oneOf, optional, text } from './read-json.ts';
+import { listOf, number, object, oneOf, optional, record, text } from './read-json.ts';
 import { DEFAULT_SETTINGS, type Settings, type SettingsChange, settingsShape } from './settings.ts';
 
 /** How to start a simulator. Durations are in milliseconds. */
@@ -21,6 +21,8 @@ export interface SimulatorOptions extends SettingsChange {
   partition?: string | undefined;
   /** The `iss` of tokens; default `<url>/id/<32 hex digits>`, where the keys are served too. */
   issuer?: string | undefined;
+  /** Keys of somebody else who signs tokens of this issuer, as in a JWKS: of a real API server. */
+  issuerKeys?: readonly Readonly<Record<string, unknown>>[] | undefined;
   /** What tokens are signed with; default RS256, as on EKS. ES256 is faster. */
   keyAlgorithm?: 'RS256' | 'ES256' | undefined;
   /** Lifetime of pods' tokens; default 24 hours. */
@@ -49,6 +51,7 @@ const shape = object({
   account: optional(text({ pattern: /^\d{12}$/ })),
   partition: optional(text({ pattern: /^aws[a-z-]*$/ })),
   issuer: optional(text({ pattern: /^https?:\/\/\S+$/ })),
+  issuerKeys: optional(listOf(record)),
   keyAlgorithm: optional(oneOf(['RS256', 'ES256'])),
   tokenLifetime: optional(number({ min: 1_000 })),
   tokenDirectory: optional(text({ max: 4_096 })),
@@ -94,6 +97,7 @@ export function resolveOptions(options: SimulatorOptions) {
     account: read.account ?? '111122223333',
     partition: read.partition ?? 'aws',
     issuer: read.issuer,
+    issuerKeys: read.issuerKeys ?? [],
     keyAlgorithm: read.keyAlgorithm ?? 'RS256',
     tokenLifetime: read.tokenLifetime ?? 24 * 3_600_000,
     tokenDirectory: read.tokenDirectory,

@@ -83,6 +83,8 @@ export async function startSimulator(given: SimulatorOptions = {}): Promise<Simu
   const serviceNow = () => clock.now() + settings.clockOffset;
   const issuerPath = `/id/${randomBytes(16).toString('hex').toUpperCase()}`;
   const traces = options.traceFile === undefined ? undefined : new TraceReceiver(options.traceFile);
+  const keys = new IssuerKeys(generateIssuerKey(options.keyAlgorithm));
+  keys.adopt({ keys: options.issuerKeys });
   let router: ReturnType<typeof createRouter> | undefined;
   const listener = new Listener(options, (request, response) => router?.(request, response));
   await listener.open();
@@ -99,7 +101,6 @@ export async function startSimulator(given: SimulatorOptions = {}): Promise<Simu
     serviceNow,
     credentials: options.nodeCredentials,
   });
-  const keys = new IssuerKeys(generateIssuerKey(options.keyAlgorithm));
   const roles = new Roles();
   const faults = new Faults(random);
   const audit = new AuditLog(options.auditCapacity);

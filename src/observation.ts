@@ -201,7 +201,7 @@ function redisStatus({ store, config }: Rooms): BrokerStatus['redis'] {
 export async function explain(token: string, rooms: Rooms): Promise<Explanation> {
   // Loads what decodes tokens, which the main thread has no other use for.
   const { explainToken } = await import('./sessions/explanation.ts');
-  const { clock, config, identity, keyRing, sessions } = rooms;
+  const { clock, config, identity, keyRing, sessions, pods } = rooms;
   return await explainToken(token, {
     clock,
     identity,
@@ -209,5 +209,6 @@ export async function explain(token: string, rooms: Rooms): Promise<Explanation>
     sessions,
     scopeRules: config,
     expected: { audience: config.tokenAudience, nodeName: config.nodeName },
+    podGate: pods?.gate,
   });
 }

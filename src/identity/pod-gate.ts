@@ -92,6 +92,25 @@ export class PodGate {
     return undefined;
   }
 
+  /** Says what is known of a token's pod, whoever presents it; asks and counts nothing. */
+  describe({ podUid }: PodIdentity): { readonly ok: boolean; readonly detail: string } {
+    const { pods, mode } = this.#options;
+    const known = pods.find(podUid)?.facts;
+    const refusal =
+      known?.finished === true
+        ? REASONS['not-live']
+        : known === undefined && pods.hasLeft(podUid)
+          ? REASONS['not-on-node']
+          : undefined;
+    if (refusal !== undefined) {
+      const detail = mode === 'enforce' ? refusal : `${refusal} (audit: it is served)`;
+      return { ok: mode === 'audit', detail };
+    }
+    if (known === undefined) return { ok: true, detail: 'not known: the API server is asked' };
+    const where = known.hostNetwork ? "the node's own" : known.addresses.join(', ');
+    return { ok: true, detail: `on this node; its addresses: ${where || 'not published yet'}` };
+  }
+
   #admitsAnew(bearer: Bearer, address: string | undefined): boolean {
     const { pods, mode } = this.#options;
     const known = pods.find(bearer.pod.podUid);

@@ -1,17 +1,31 @@
 import { decodeJwt, decodeProtectedHeader } from 'jose';
 import type { Clock } from '../clock.ts';
 import { formatDuration } from '../config/duration.ts';
-import type { Identity, Preview } from '../identity/identity.ts';
+import type { Identified, Identity, Preview } from '../identity/identity.ts';
 import type { KeyRing } from '../identity/key-ring.ts';
+import type { PodGate } from '../identity/pod-gate.ts';
 import { scrub } from '../telemetry/scrub.ts';
-import { type ClaimExpectations, readClaims, UnfitTokenError } from '../tokens/claims.ts';
+import {
+  type ClaimExpectations,
+  type PodIdentity,
+  readClaims,
+  UnfitTokenError,
+} from '../tokens/claims.ts';
 import type { RoleSessions } from './role-sessions.ts';
 import type { Session } from './session.ts';
 import { type ScopeRules, scopeOf, tokenSessionKey } from './session-key.ts';
 
 /** One thing that the broker looks at, in the order in which it does. */
 export interface ExplainedStep {
-  readonly step: 'header' | 'claims' | 'issuer' | 'key' | 'signature' | 'session' | 'answer';
+  readonly step:
+    | 'header'
+    | 'claims'
+    | 'issuer'
+    | 'key'
+    | 'signature'
+    | 'pod'
+    | 'session'
+    | 'answer';
   /** `false`: this is why the token is not served. */
   readonly ok: boolean;
   readonly detail: string;
@@ -32,6 +46,8 @@ export interface ExplainOptions {
   readonly sessions: Pick<RoleSessions, 'find'>;
   readonly scopeRules: ScopeRules;
   readonly expected: ClaimExpectations;
+  /** Where pods are watched. */
+  readonly podGate?: Pick<PodGate, 'describe'> | undefined;
 }
 
 /** The longest piece of a token's own text that is repeated. */
@@ -46,6 +62,7 @@ export async function explainToken(token: string, options: ExplainOptions): Prom
   const steps = [
     ...unfitSteps(token, preview, options),
     ...proofSteps(preview, options),
+    ...podSteps(preview, options),
     ...sessionSteps(token, preview, options),
   ];
   return { steps, served: steps.every(({ ok }) => ok) };
@@ -132,6 +149,16 @@ function describeIssuer(named: string, issuer: string | undefined, other: boolea
   return other ? `${named}, but this cluster's is ${issuer}` : named;
 }
 
+/** Whether its pod is there to present it. */
+function podSteps({ who }: Preview, { podGate }: ExplainOptions): ExplainedStep[] {
+  if (podGate === undefined || who.kind === 'refused' || who.kind === 'unavailable') return [];
+  return [{ step: 'pod', ...podGate.describe(podOf(who)) }];
+}
+
+function podOf(who: Extract<Identified, { kind: 'verified' | 'unverified' }>): PodIdentity {
+  return who.kind === 'verified' ? who.verified.pod : who.pod;
+}
+
 /** The session that the token opens, and what it would answer. */
 function sessionSteps(token: string, preview: Preview, options: ExplainOptions): ExplainedStep[] {
   const { who } = preview;
@@ -143,7 +170,7 @@ function sessionSteps(token: string, preview: Preview, options: ExplainOptions):
   }
   const { sessions, scopeRules, clock } = options;
   const verified = who.kind === 'verified';
-  const pod = verified ? who.verified.pod : who.pod;
+  const pod = podOf(who);
   const key = verified ? who.verified.sessionKey : tokenSessionKey(token);
   const scope = verified ? scopeOf(pod, scopeRules) : 'token';
   const session = sessions.find(key);

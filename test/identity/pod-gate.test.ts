@@ -213,6 +213,26 @@ t.test('requests wait for the first list, for a moment', async (t) => {
   t.strictSame(never.asked, ['a']);
 });
 
+t.test('what is said of a pod to whoever asks for an explanation', async (t) => {
+  const { pods, gate, bearer, findings, asked } = setUp();
+  pods.put(podFacts('a', { addresses: ['10.0.0.1', 'fd00::1'] }));
+  pods.put(podFacts('new'));
+  pods.put(podFacts('host', { hostNetwork: true, addresses: [NODE_ADDRESS] }));
+  pods.put(podFacts('done', { finished: true }));
+  pods.remove('uid-of-gone');
+  const said = (pod: string) => gate.describe(bearer(pod).pod);
+  t.strictSame(said('a'), { ok: true, detail: 'on this node; its addresses: 10.0.0.1, fd00::1' });
+  t.match(said('new'), { ok: true, detail: /not published yet/ });
+  t.match(said('host'), { ok: true, detail: /the node's own/ });
+  t.match(said('unknown'), { ok: true, detail: /the API server is asked/ });
+  t.strictSame(said('done'), { ok: false, detail: 'the pod of the token has ended' });
+  t.match(said('gone'), { ok: false, detail: /not on this node, or no longer/ });
+  t.strictSame([findings, asked], [[], []]);
+  const audit = setUp({ mode: 'audit' });
+  audit.pods.remove('uid-of-gone');
+  t.match(audit.gate.describe(bearer('gone').pod), { ok: true, detail: /audit: it is served/ });
+});
+
 t.test('audit refuses nobody, keeps nobody waiting, and counts each', async (t) => {
   const { clock, pods, gate, bearer, api, findings, lines } = setUp({ mode: 'audit' });
   pods.put(podFacts('a', { addresses: ['10.0.0.1'] }));

@@ -2,7 +2,7 @@ import { request } from 'node:http';
 import t, { type Test } from 'tap';
 import { startSimulator } from '../../src/simulator/simulator.ts';
 import { ApiServer } from '../support/api-server.ts';
-import { type BrokerProcess, startBroker } from '../support/broker-process.ts';
+import { type BrokerProcess, runProgram, startBroker } from '../support/broker-process.ts';
 import { wayTo } from '../support/cut-off.ts';
 import { applyManifest } from '../support/manifests.ts';
 import { needsApiServer } from '../support/needs.ts';
@@ -32,6 +32,13 @@ function statusFrom(broker: BrokerProcess, address: string, token: string): Prom
   });
   asked.end();
   return promise;
+}
+
+/** What the operator is told of a token. */
+async function explained({ adminSocket }: BrokerProcess, token: string): Promise<string> {
+  const folder = t.testdir({ token });
+  const args = ['explain', `--token-file=${folder}/token`, `--admin-socket=${adminSocket}`];
+  return (await runProgram(args)).stdout;
 }
 
 /** Waits until a pod is answered this, from an address. */
@@ -112,8 +119,10 @@ t.test('the pods of this node', { skip, timeout: 400_000 }, async (t) => {
       );
     }, 'not terminating');
     t.equal(await statusFrom(broker, '127.1.0.2', ofB), 200, 'terminating, it is served');
+    t.match(await explained(broker, ofB), /ok {2}pod .*127\.1\.0\.2/);
     await b.delete();
     await becomes(broker, '127.1.0.2', ofB, 403);
+    t.match(await explained(broker, ofB), /NO {2}pod .*not on this node, or no longer/);
     t.equal(await statusFrom(broker, '127.1.0.1', ofB), 403, 'a token dies with its pod');
 
     const job = await api.pod({ addresses: ['127.1.0.3'] });

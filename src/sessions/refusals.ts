@@ -1,4 +1,4 @@
-import type { DurationMs, EpochMs } from '../clock.ts';
+import type { DurationMs } from '../clock.ts';
 import type { FetchFailure } from './failure.ts';
 
 /** How long a first refusal is remembered; doubled with each that follows. */
@@ -57,7 +57,7 @@ export class Refusals {
   }
 
   /** When nothing of this matters any more. */
-  get forgottenAt(): EpochMs {
+  get forgottenAt(): DurationMs {
     return this.#byToken.size === 0 ? this.#lastAt : this.#lastAt + LONGEST + REMEMBERED;
   }
 }

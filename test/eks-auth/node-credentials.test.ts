@@ -3,7 +3,7 @@ import {
   type LoadedCredentials,
   NodeCredentialsKeeper,
 } from '../../src/eks-auth/node-credentials.ts';
-import { ManualClock, settle } from './manual-clock.ts';
+import { ManualClock, settle } from '../support/manual-clock.ts';
 
 const MINUTE = 60_000;
 

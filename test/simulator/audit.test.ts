@@ -1,7 +1,7 @@
 import t from 'tap';
 import { AuditLog } from '../../src/simulator/audit.ts';
+import { ManualClock } from '../support/manual-clock.ts';
 import { associatedPod, assume, call, simulatorFor } from './caller.ts';
-import { ManualClock } from './manual-clock.ts';
 
 t.test('every call is logged, and none of its secrets', async (t) => {
   const simulator = await simulatorFor(t);
@@ -106,7 +106,7 @@ t.test('no session tags where the association disables them', async (t) => {
 });
 
 t.test('double fetches: calls for the same at the same time', async (t) => {
-  const clock = new ManualClock();
+  const clock = new ManualClock(Date.now());
   const simulator = await simulatorFor(t, { clock, latency: 100 });
   const pod = associatedPod(simulator);
   const sibling = simulator.kubelet.createPod({ namespace: 'default', serviceAccount: 'web' });
@@ -117,7 +117,7 @@ t.test('double fetches: calls for the same at the same time', async (t) => {
   const together = async (...tokens: string[]) => {
     const answers = tokens.map((token) => assume(simulator, token, { now: clock.now() }));
     while (clock.pending < tokens.length) await new Promise((resolve) => setImmediate(resolve));
-    clock.advance(100);
+    await clock.advance(100);
     await Promise.all(answers);
     const { doubleFetches, peakInFlight } = simulator.counts();
     simulator.resetCounts();
@@ -143,7 +143,7 @@ t.test('double fetches: calls for the same at the same time', async (t) => {
 });
 
 t.test('a caller that hangs up is logged as one', async (t) => {
-  const clock = new ManualClock();
+  const clock = new ManualClock(Date.now());
   const simulator = await simulatorFor(t, { clock, latency: 1_000 });
   const pod = associatedPod(simulator);
   const patience = new AbortController();

@@ -1,8 +1,8 @@
 import { createHmac, generateKeyPairSync } from 'node:crypto';
 import t from 'tap';
 import type { MintOptions } from '../../src/simulator/kubelet.ts';
+import { ManualClock } from '../support/manual-clock.ts';
 import { associatedPod, assume, roleArn, simulatorFor } from './caller.ts';
-import { ManualClock } from './manual-clock.ts';
 
 t.test('answers as the service model says', async (t) => {
   const simulator = await simulatorFor(t);
@@ -207,26 +207,26 @@ t.test('target roles: one hour, and the external id counts', async (t) => {
 });
 
 t.test('associations reach EKS Auth after their delay', async (t) => {
-  const clock = new ManualClock();
+  const clock = new ManualClock(Date.now());
   const simulator = await simulatorFor(t, { clock, associationDelay: 5_000 });
   const pod = associatedPod(simulator);
   const status = async () => (await assume(simulator, pod.token, { now: clock.now() })).status;
   t.equal(await status(), 404, 'created, not yet seen');
-  clock.advance(4_999);
+  await clock.advance(4_999);
   t.equal(await status(), 404);
-  clock.advance(1);
+  await clock.advance(1);
   t.equal(await status(), 200);
   const [association] = simulator.associations.list();
   simulator.associations.delete(association?.associationId ?? '');
   t.equal(await status(), 200, 'deleted, still seen');
   simulator.eksAuth.set({ associationDelay: 0 });
   t.equal(await status(), 200, 'a change under way keeps its delay');
-  clock.advance(5_000);
+  await clock.advance(5_000);
   t.equal(await status(), 404);
 });
 
 t.test('latency and quota', async (t) => {
-  const clock = new ManualClock();
+  const clock = new ManualClock(Date.now());
   const simulator = await simulatorFor(t, {
     clock,
     latency: 80,
@@ -239,18 +239,18 @@ t.test('latency and quota', async (t) => {
   while (simulator.counts().assumeRole.calls < 1 || clock.pending < 3) {
     await new Promise((resolve) => setImmediate(resolve));
   }
-  clock.advance(80);
+  await clock.advance(80);
   t.same((await calls).map(({ status }) => status).sort(), [200, 200, 200, 429]);
   t.match(
     (await calls).find(({ status }) => status === 429),
     { headers: { 'x-amzn-errortype': 'ThrottlingException' } },
   );
   t.equal(simulator.counts().peakInFlight, 4);
-  clock.advance(500);
+  await clock.advance(500);
   simulator.eksAuth.set({ latency: { median: 50, sigma: 0.5 } });
   const later = one();
   await clock.waiting();
-  clock.advance(5_000);
+  await clock.advance(5_000);
   t.equal((await later).status, 200, 'the quota fills again');
   t.throws(() => simulator.eksAuth.set({ quota: { rate: 1, burst: 0 } }), /quota\.burst/);
   t.throws(() => simulator.eksAuth.set({ latency: -1 }), /latency/);

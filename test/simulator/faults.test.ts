@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import { get, type IncomingMessage } from 'node:http';
 import t from 'tap';
 import type { Fault } from '../../src/simulator/faults.ts';
+import { ManualClock } from '../support/manual-clock.ts';
 import { associatedPod, assume, simulatorFor } from './caller.ts';
-import { ManualClock } from './manual-clock.ts';
 
 t.test('errors of EKS Auth', async (t) => {
   const simulator = await simulatorFor(t);
@@ -72,7 +72,7 @@ t.test('a black hole, until the caller gives up', async (t) => {
 });
 
 t.test('slow for some', async (t) => {
-  const clock = new ManualClock();
+  const clock = new ManualClock(Date.now());
   const simulator = await simulatorFor(t, { clock });
   const [slow, quick] = [associatedPod(simulator, 'slow'), associatedPod(simulator, 'quick')];
   simulator.faults.add({ kind: 'slow', delay: 2_600, serviceAccount: 'slow' });
@@ -80,7 +80,7 @@ t.test('slow for some', async (t) => {
   const late = assume(simulator, slow.token, { now });
   await clock.waiting();
   t.equal((await assume(simulator, quick.token, { now })).status, 200);
-  clock.advance(2_600);
+  await clock.advance(2_600);
   t.equal((await late).status, 200);
   t.match(simulator.audit.events({ serviceAccount: 'slow' }), [{ duration: 2_600 }]);
 });
@@ -111,7 +111,7 @@ t.test('for some tokens, for some calls, for a part of the calls', async (t) => 
 });
 
 t.test('faults of the issuer', async (t) => {
-  const clock = new ManualClock();
+  const clock = new ManualClock(Date.now());
   const simulator = await simulatorFor(t, { clock });
   const { faults, issuer } = simulator;
   const keys = `${issuer}/keys`;
@@ -133,7 +133,7 @@ t.test('faults of the issuer', async (t) => {
   t.equal((await answered(onlyKeys, configuration)).status, 200);
   const slow = answered({ kind: 'slow', delay: 3_000 });
   await clock.waiting();
-  clock.advance(3_000);
+  await clock.advance(3_000);
   t.equal((await slow).status, 200);
 
   faults.clear();
@@ -148,12 +148,12 @@ t.test('faults of the issuer', async (t) => {
 });
 
 t.test('an outage of everything', async (t) => {
-  const clock = new ManualClock();
+  const clock = new ManualClock(Date.now());
   const simulator = await simulatorFor(t, { clock });
   const pod = associatedPod(simulator);
   await simulator.outage(10_000);
   await t.rejects(assume(simulator, pod.token), { code: 'ECONNREFUSED' });
-  clock.advance(10_000);
+  await clock.advance(10_000);
   await simulator.recovered();
   t.equal((await assume(simulator, pod.token, { now: clock.now() })).status, 200);
 });

@@ -2,8 +2,8 @@ import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { decodeJwt } from 'jose';
 import t from 'tap';
+import { ManualClock } from '../support/manual-clock.ts';
 import { simulatorFor } from './caller.ts';
-import { ManualClock } from './manual-clock.ts';
 
 interface Claims {
   exp: number;
@@ -12,7 +12,7 @@ interface Claims {
 }
 
 t.test('token files: written, replaced at 80 % of the lifetime, removed', async (t) => {
-  const clock = new ManualClock();
+  const clock = new ManualClock(Date.now());
   const tokenDirectory = t.testdir();
   const simulator = await simulatorFor(t, { clock, tokenDirectory });
   const pod = simulator.kubelet.createPod({
@@ -26,9 +26,9 @@ t.test('token files: written, replaced at 80 % of the lifetime, removed', async 
   t.equal(readFileSync(file, 'utf8'), pod.token);
   t.equal(statSync(file).mode & 0o777, 0o600);
   const first = pod.token;
-  clock.advance(479_999);
+  await clock.advance(479_999);
   t.equal(pod.token, first);
-  clock.advance(1);
+  await clock.advance(1);
   t.not(pod.token, first);
   t.equal(readFileSync(file, 'utf8'), pod.token);
   t.equal(decodeJwt<Claims>(pod.token).exp, Math.floor((clock.now() + 600_000) / 1_000));

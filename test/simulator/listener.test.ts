@@ -4,8 +4,8 @@ import { get } from 'node:https';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
+import { ManualClock } from '../support/manual-clock.ts';
 import { simulatorFor } from './caller.ts';
-import { ManualClock } from './manual-clock.ts';
 
 t.test('serves HTTPS with a certificate of the caller’s', async (t) => {
   const directory = t.testdir();
@@ -54,11 +54,11 @@ t.test('a taken port is an error, and any address is reached by loopback', async
 });
 
 t.test('closing during an outage keeps it closed', async (t) => {
-  const clock = new ManualClock();
+  const clock = new ManualClock(Date.now());
   const simulator = await simulatorFor(t, { clock });
   await simulator.outage(1_000);
   await simulator.close();
   t.equal(clock.pending, 0);
-  clock.advance(1_000);
+  await clock.advance(1_000);
   await t.rejects(fetch(simulator.url));
 });

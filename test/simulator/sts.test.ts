@@ -1,10 +1,10 @@
 import { GetCallerIdentityCommand, STSClient } from '@aws-sdk/client-sts';
 import t from 'tap';
+import { ManualClock } from '../support/manual-clock.ts';
 import { associatedPod, assume, call, simulatorFor } from './caller.ts';
-import { ManualClock } from './manual-clock.ts';
 
 t.test('says who a role session is, to the JavaScript SDK', async (t) => {
-  const clock = new ManualClock();
+  const clock = new ManualClock(Date.now());
   const simulator = await simulatorFor(t, { clock, sessionLifetime: 60_000 });
   const pod = associatedPod(simulator);
   const { body } = await assume(simulator, pod.token, { now: clock.now() });
@@ -49,7 +49,7 @@ t.test('says who a role session is, to the JavaScript SDK', async (t) => {
     { name: 'SignatureDoesNotMatch', $metadata: { httpStatusCode: 403 } },
     'wrong secret',
   );
-  clock.advance(60_000);
+  await clock.advance(60_000);
   await t.rejects(
     identify({ accessKeyId, secretAccessKey, sessionToken } as never),
     { name: /^ExpiredToken/, message: /is expired/, $metadata: { httpStatusCode: 403 } },

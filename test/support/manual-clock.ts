@@ -72,6 +72,11 @@ export class ManualClock implements Clock {
     this.#elapsed = end;
   }
 
+  /** Resolves when a timer is set. */
+  async waiting(): Promise<void> {
+    while (this.#pending.size === 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+
   /** Sets the wall clock forward, or back where `by` is negative; {@link elapsed} stays. */
   jump(by: DurationMs): void {
     this.#wall += by;

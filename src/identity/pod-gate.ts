@@ -64,16 +64,7 @@ export class PodGate {
    * @returns False where {@link judge} has to be asked.
    */
   admits(bearer: Bearer, address: string | undefined, now: EpochMs): boolean {
-    const { admission } = bearer;
-    if (
-      admission !== undefined &&
-      admission.address === address &&
-      admission.basis.current &&
-      now < admission.until
-    ) {
-      return true;
-    }
-    return this.#admitsAnew(bearer, address);
+    return stands(bearer, address, now) || this.#admitsAnew(bearer, address);
   }
 
   /**
@@ -83,7 +74,9 @@ export class PodGate {
    * @returns Why it is refused; undefined where it is not, and always in audit.
    */
   async judge(bearer: Bearer, address: string | undefined): Promise<PodRefusal | undefined> {
-    const known = this.#options.pods.find(bearer.pod.podUid);
+    const { pods, clock } = this.#options;
+    if (stands(bearer, address, clock.now())) return undefined;
+    const known = pods.find(bearer.pod.podUid);
     if (known !== undefined) return this.#judge(bearer, address, known);
     const judged = this.#judgeUnknown(bearer, address);
     if (this.#options.mode === 'enforce') return await judged;
@@ -214,6 +207,16 @@ export class PodGate {
     await Promise.race([firstList, promise]);
     clock.clearTimeout(timer);
   }
+}
+
+/** Whether what was found out before holds for a request now. */
+function stands({ admission }: Bearer, address: string | undefined, now: EpochMs): boolean {
+  return (
+    admission !== undefined &&
+    admission.address === address &&
+    admission.basis.current &&
+    now < admission.until
+  );
 }
 
 const ABSENT: Found = { kind: 'absent' };

@@ -4,6 +4,7 @@ import { scrub } from '../telemetry/scrub.ts';
 import type { ApiClient } from './api-client.ts';
 import { Lines, ListItems, StreamError } from './json-stream.ts';
 import type { NodePods } from './node-pods.ts';
+import { pauseUpTo } from './pause.ts';
 import { type PodFacts, readPod } from './pod.ts';
 import { readEvent, WatchExpiredError } from './watch-event.ts';
 
@@ -77,14 +78,14 @@ export class PodWatch {
   }
 
   async #run(): Promise<void> {
-    const { faults } = this.#options;
+    const { faults, clock, random } = this.#options;
     const { signal } = this.#stop;
     while (!signal.aborted) {
       try {
         this.#version ??= await this.#list();
         this.#first.resolve();
         await this.#watch(this.#version);
-        await this.#sleep(FIRST_PAUSE);
+        await pauseUpTo(FIRST_PAUSE, { clock, random, signal });
       } catch (error) {
         if (signal.aborted) break;
         // Too long ago, or something that may have hidden an event: there is no going on from it.
@@ -97,7 +98,7 @@ export class PodWatch {
           fields: { reason: described(error) },
           message: 'the pods of this node cannot be watched now',
         });
-        await this.#sleep(this.#pause);
+        await pauseUpTo(this.#pause, { clock, random, signal });
         this.#pause = Math.min(LONGEST_PAUSE, this.#pause * 2);
       }
     }
@@ -173,20 +174,6 @@ export class PodWatch {
     }
     this.#version = event.version;
     this.#pause = FIRST_PAUSE;
-  }
-
-  /** Waits for half of a time and up to the whole of it. */
-  async #sleep(most: DurationMs): Promise<void> {
-    const { clock, random } = this.#options;
-    const { signal } = this.#stop;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = clock.setTimeout(resolve, (most * (1 + random())) / 2);
-    timer.unref();
-    const wake = () => resolve();
-    signal.addEventListener('abort', wake, { once: true });
-    await promise;
-    signal.removeEventListener('abort', wake);
-    clock.clearTimeout(timer);
   }
 }
 

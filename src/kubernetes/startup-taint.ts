@@ -3,6 +3,7 @@ import type { Log } from '../telemetry/log.ts';
 import type { RepeatedFaults } from '../telemetry/repeated-faults.ts';
 import { scrub } from '../telemetry/scrub.ts';
 import type { ApiClient } from './api-client.ts';
+import { pauseUpTo } from './pause.ts';
 
 const TIMEOUT: DurationMs = 5_000;
 /** A node object with its list of images. */
@@ -48,7 +49,7 @@ export class StartupTaint {
 
   /** Tries until the taint is gone, or {@link stop}; never rejects. */
   async lift(): Promise<void> {
-    const { faults, log, nodeName: node, key } = this.#options;
+    const { faults, log, clock, random, nodeName: node, key } = this.#options;
     const { signal } = this.#stop;
     for (let pause = FIRST_PAUSE; !signal.aborted; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
       try {
@@ -64,7 +65,7 @@ export class StartupTaint {
           fields: { node, key, reason: scrub((error as Error).message) },
           message: 'the start-up taint cannot be removed now',
         });
-        await this.#sleep(pause);
+        await pauseUpTo(pause, { clock, random, signal });
       }
     }
   }
@@ -87,19 +88,6 @@ export class StartupTaint {
       throw new TryAgainError(`removing it was answered ${patched.status}`);
     }
     return true;
-  }
-
-  async #sleep(most: DurationMs): Promise<void> {
-    const { clock, random } = this.#options;
-    const { signal } = this.#stop;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = clock.setTimeout(resolve, (most * (1 + random())) / 2);
-    timer.unref();
-    const wake = () => resolve();
-    signal.addEventListener('abort', wake, { once: true });
-    await promise;
-    signal.removeEventListener('abort', wake);
-    clock.clearTimeout(timer);
   }
 }
 

@@ -176,12 +176,14 @@ t.test('what the watch tells meanwhile counts for more than the answer', async (
 });
 
 t.test('the API server is away: the signature alone decides, for a moment', async (t) => {
-  const { clock, pods, bearer, ask, api, asked, findings } = setUp();
+  const { clock, pods, gate, bearer, ask, api, asked, findings } = setUp();
   api.answer = async () => ({ kind: 'away' });
   const a = bearer('a');
   t.equal(await ask(a, '10.0.0.1'), 'judged');
   t.strictSame(findings, ['unchecked']);
   t.equal(await ask(a, '10.0.0.1'), 'hit');
+  t.equal(await gate.judge(a, '10.0.0.1'), undefined);
+  t.strictSame(findings, ['unchecked'], 'a request that waits and tries again is counted once');
   t.equal(await ask(a, '10.0.0.2'), 'judged', 'from another address: another judgement');
   await clock.advance(2_000);
   api.answer = async () => ({ kind: 'absent' });

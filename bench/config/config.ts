@@ -80,6 +80,15 @@ const shape = {
     serviceAccounts,
     overSeconds: number({ min: 0, max: 600 }),
   }),
+  restart: object({ latency: fixedLatency, pods, serviceAccounts }),
+  cluster: object({
+    latency: fixedLatency,
+    brokers: whole(2, 100),
+    pods,
+    serviceAccounts,
+    renewAfterSeconds: seconds,
+    lifetimes: whole(1, 100),
+  }),
   fleet: object({
     nodes: listOf(whole(1, 10_000)),
     node: object({ pods, processes: whole(1, 16), serviceAccounts }),

@@ -51,7 +51,7 @@ t.test('a file without a field', async (t) => {
 
 t.test('the command line', async (t) => {
   const config = ['--config', SHIPPED];
-  t.equal(readOptions(config).wanted.length, 10, 'all scenarios unless some are named');
+  t.equal(readOptions(config).wanted.length, 12, 'all scenarios unless some are named');
   t.same(
     readOptions([...config, '--scenario', 'storm']).wanted.map(({ name }) => name),
     ['storm'],

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { freePort } from '../../src/simulator/free-port.ts';
 import { createAuthority } from '../eks-auth/certificates.ts';
-import type { BrokerProcess } from '../support/broker-process.ts';
+import { type BrokerProcess, runProgram } from '../support/broker-process.ts';
 import { needsProgram } from '../support/needs.ts';
 import { keyFile, type RedisServer, secretFile, startRedis } from '../support/redis-server.ts';
 import { until } from '../support/until.ts';
@@ -225,6 +225,14 @@ t.test('an entry that was tampered with is not served', { skip }, async (t) => {
   await until(async () => (await entries()).length === 2, 'both are kept');
   await first.stop();
   const [one = '', other = ''] = await entries();
+  const everything = JSON.stringify([
+    await client.keys('*'),
+    await Promise.all([one, other].map((name) => client.hgetall(name))),
+  ]);
+  const told = [...given, ...pods.flatMap(({ token }) => [token, token.split('.')[1] ?? ''])];
+  for (const secret of [...told, 'cart', 'till', 'shop', 'assumed-role', 'simulated']) {
+    t.notOk(everything.includes(secret), 'Redis learns nothing');
+  }
   // A thief would like one pod to be served what is another's.
   await client.hset(one, await client.hgetall(other));
   const second = await cluster.broker({ args });
@@ -241,4 +249,16 @@ t.test('an entry that was tampered with is not served', { skip }, async (t) => {
     second.logs().filter(({ msg }) => msg === 'an entry of Redis is not used, and deleted').length,
     1,
   );
+});
+
+t.test('a key that cannot be used ends the start, and is not repeated', async (t) => {
+  const cluster = await startCluster(t);
+  const short = randomBytes(31);
+  const { code, stdout } = await runProgram(
+    ['server', '--redis-url=redis://127.0.0.1:1', `--redis-key-file=${keyFile(t, short)}`],
+    { simulator: cluster.simulator },
+  );
+  t.equal(code, 1);
+  t.match(stdout, /--redis-key-file .* key 1: must be 32 bytes/);
+  t.notOk(stdout.includes(short.toString('base64')));
 });

@@ -16,6 +16,8 @@ interface Teardown {
 /** How to start a server. */
 export interface RedisServerOptions {
   readonly port?: number;
+  /** A file of configuration, which the arguments go over. */
+  readonly config?: string;
   /** Further arguments of `redis-server`. */
   readonly args?: readonly string[];
   /** `false`: do not wait until it answers, as one that wants TLS or a password does not. */
@@ -36,13 +38,25 @@ export interface RedisServer {
 /** Starts `redis-server` on a free port of 127.0.0.1; it ends with the test. */
 export async function startRedis(
   t: Teardown,
-  { port, args = [], wait = true }: RedisServerOptions = {},
+  { port, config, args = [], wait = true }: RedisServerOptions = {},
 ): Promise<RedisServer> {
   const chosen = port ?? (await freePort());
   const folder = mkdtempSync(join(tmpdir(), 'redis-'));
+  // A sentinel stores nothing, and knows no `save`.
+  const stores = args.includes('--sentinel') ? [] : ['--save', ''];
   const child = spawn(
     'redis-server',
-    ['--port', String(chosen), '--bind', '127.0.0.1', '--save', '', '--dir', folder, ...args],
+    [
+      ...(config === undefined ? [] : [config]),
+      '--port',
+      String(chosen),
+      '--bind',
+      '127.0.0.1',
+      '--dir',
+      folder,
+      ...stores,
+      ...args,
+    ],
     { stdio: 'ignore' },
   );
   const ended = once(child, 'close');

@@ -1,0 +1,121 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { freePort } from '../../src/simulator/free-port.ts';
+import { needsProgram } from '../support/needs.ts';
+import { keyFile, startRedis } from '../support/redis-server.ts';
+import { until } from '../support/until.ts';
+import { ask, startCluster } from './cluster.ts';
+
+// The server that holds the sessions dies, and another takes its place: no pod feels it, and
+// the broker finds the new one.
+
+const skip = needsProgram('redis-server');
+const ENTRIES = '*:e:*';
+const CLOSED = 'pod_identity_broker_redis_circuit{state="closed"}';
+/** Far more than the budget of 50 ms, and far less than a failover takes. */
+const SOON = 1_500;
+
+async function startNode(t: Test, url: string) {
+  const cluster = await startCluster(t);
+  const accounts = Array.from({ length: 500 }, (_, index) => `app-${index}`);
+  cluster.associate(...accounts);
+  const broker = await cluster.broker({
+    args: [`--redis-url=${url}`, `--redis-key-file=${keyFile(t)}`, '--redis-sharing=cluster'],
+  });
+  const isClosed = async () => (await broker.metrics()).get(CLOSED) === 1;
+  return {
+    isClosed,
+    closed: () => until(isClosed, 'the circuit closes'),
+    /** Asks for a service account that nobody has asked for yet. */
+    async miss() {
+      const { status, took } = await ask(broker, cluster.pod(accounts.pop() as string).token);
+      if (status !== 200) t.fail(`answered ${status}`);
+      if (took > SOON) t.fail(`answered after ${Math.round(took)} ms`);
+    },
+  };
+}
+
+t.test('a replica that sentinels promote', { skip }, async (t) => {
+  const primary = await startRedis(t);
+  const replica = await startRedis(t, { args: ['--replicaof', '127.0.0.1', String(primary.port)] });
+  const copy = replica.client();
+  await until(
+    async () => (await copy.info('replication')).includes('master_link_status:up'),
+    'the replica follows',
+  );
+  const port = await freePort();
+  const file = join(t.testdir(), 'sentinel.conf');
+  writeFileSync(
+    file,
+    `sentinel monitor main 127.0.0.1 ${primary.port} 1
+sentinel down-after-milliseconds main 500
+sentinel failover-timeout main 3000
+`,
+  );
+  const sentinel = await startRedis(t, { port, config: file, args: ['--sentinel'] });
+  const watcher = sentinel.client();
+  await until(
+    async () => ((await watcher.call('SENTINEL', 'REPLICAS', 'main')) as unknown[]).length === 1,
+    'the sentinel knows the replica',
+  );
+  const node = await startNode(t, `redis+sentinel://127.0.0.1:${port}/main`);
+  await node.closed();
+  await node.miss();
+  await until(async () => (await copy.keys(ENTRIES)).length === 1, 'it is replicated');
+
+  await primary.kill();
+  await until(async () => !(await node.isClosed()), 'the circuit opens');
+  await until(async () => {
+    await node.miss();
+    return await node.isClosed();
+  }, 'the broker has found the new primary');
+  const before = (await copy.keys(ENTRIES)).length;
+  t.ok(before >= 1, 'what was kept is still there');
+  await node.miss();
+  await until(async () => (await copy.keys(ENTRIES)).length > before, 'it is written to');
+});
+
+t.test('a Redis Cluster whose replica takes over', { skip }, async (t) => {
+  const [bus, otherBus] = [await freePort(), await freePort()];
+  const clustered = (port: number) => ['--cluster-enabled', 'yes', '--cluster-port', String(port)];
+  const primary = await startRedis(t, { args: clustered(bus) });
+  const replica = await startRedis(t, { args: clustered(otherBus) });
+  const [one, other] = [primary.client(), replica.client()];
+  await one.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383');
+  await other.call('CLUSTER', 'MEET', '127.0.0.1', String(primary.port), String(bus));
+  const id = (await one.call('CLUSTER', 'MYID')) as string;
+  await until(
+    async () => (await other.call('CLUSTER', 'REPLICATE', id).catch(() => '')) === 'OK',
+    'the replica has met the primary',
+  );
+  await until(
+    async () =>
+      (await other.info('replication')).includes('master_link_status:up') &&
+      ((await one.call('CLUSTER', 'INFO')) as string).includes('cluster_state:ok'),
+    'the replica follows',
+  );
+  const node = await startNode(
+    t,
+    `redis+cluster://127.0.0.1:${primary.port},127.0.0.1:${replica.port}`,
+  );
+  await node.closed();
+  await node.miss();
+  await until(async () => (await other.keys(ENTRIES)).length === 1, 'it is replicated');
+
+  await primary.kill();
+  await until(async () => {
+    await node.miss();
+    return !(await node.isClosed());
+  }, 'the circuit opens');
+  // With one primary there is no majority that could decide it.
+  await other.call('CLUSTER', 'FAILOVER', 'TAKEOVER');
+  await until(async () => {
+    await node.miss();
+    return await node.isClosed();
+  }, 'the broker has found the new primary');
+  const before = (await other.keys(ENTRIES)).length;
+  await node.miss();
+  await until(async () => (await other.keys(ENTRIES)).length > before, 'it is written to');
+  t.pass('no pod was refused, or waited');
+});

@@ -276,7 +276,7 @@ t.test('values of the existing chart that mean the same', { skip }, async (t) =>
     tolerations: [{ key: 'a', operator: 'Exists' }],
     priorityClassName: 'high',
     podLabels: { team: 'platform' },
-    updateStrategy: { type: 'OnDelete', rollingUpdate: null },
+    updateStrategy: { type: 'RollingUpdate', rollingUpdate: { maxUnavailable: '10%' } },
   });
   const [daemonSet] = ofKind(manifests, 'DaemonSet');
   t.match(server(daemonSet), {
@@ -293,7 +293,10 @@ t.test('values of the existing chart that mean the same', { skip }, async (t) =>
     affinity: { nodeAffinity: { preferredDuringSchedulingIgnoredDuringExecution: [] } },
   });
   t.equal(podSpec(daemonSet).affinity.nodeAffinity.required, undefined);
-  t.strictSame(daemonSet.spec.updateStrategy, { type: 'OnDelete' });
+  t.strictSame(daemonSet.spec.updateStrategy, {
+    type: 'RollingUpdate',
+    rollingUpdate: { maxUnavailable: '10%' },
+  });
   const [monitor] = ofKind(manifests, 'ServiceMonitor');
   const [service] = ofKind(manifests, 'Service');
   t.match(monitor.spec.endpoints, [{ port: 'metrics', interval: '5s', path: '/metrics' }]);
@@ -342,11 +345,25 @@ t.test('Redis: its secret is for the server’s user alone', { skip }, async (t)
   t.notMatch(JSON.stringify(without), 'redis');
 });
 
-t.test('upgrades with a second pod', { skip }, async (t) => {
-  const [daemonSet] = ofKind(render(COMBINATIONS.surge as Values), 'DaemonSet');
-  t.strictSame(daemonSet.spec.updateStrategy.rollingUpdate, { maxSurge: 1, maxUnavailable: 0 });
-  t.equal(server(daemonSet).ports, undefined, 'host ports would keep it off the node');
-  t.type(server(daemonSet).readinessProbe.httpGet.port, 'number');
+t.test('the next pod starts beside the old one, unless told otherwise', { skip }, async (t) => {
+  const rollingUpdate = { maxUnavailable: '5%' };
+  for (const [values, expected] of [
+    [{}, { type: 'RollingUpdate', rollingUpdate: { maxSurge: '10%', maxUnavailable: 0 } }],
+    [{ updateStrategy: { rollingUpdate } }, { rollingUpdate }],
+    [{ updateStrategy: { type: 'OnDelete' } }, { type: 'OnDelete' }],
+    [
+      { agent: { advertiseProxyPort: true } },
+      { type: 'RollingUpdate', rollingUpdate: { maxUnavailable: '10%' } },
+    ],
+  ] as const) {
+    const [daemonSet] = ofKind(render(values), 'DaemonSet');
+    t.strictSame(daemonSet.spec.updateStrategy, expected);
+    const surges = 'maxSurge' in (daemonSet.spec.updateStrategy.rollingUpdate ?? {});
+    if (surges) t.equal(server(daemonSet).ports, undefined, 'host ports would keep it away');
+    t.type(server(daemonSet).readinessProbe.httpGet.port, 'number');
+    // What the one tells the other goes through a folder of the node.
+    t.match(podSpec(daemonSet).volumes[0].hostPath, { path: '/run/pod-identity-broker' });
+  }
 });
 
 t.test('nothing that does not apply to pods on the host’s network', { skip }, async (t) => {

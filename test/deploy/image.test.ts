@@ -114,6 +114,31 @@ t.test('the chart’s pods run, and answer', { skip }, async (t) => {
   }
 });
 
+t.test('the next version’s pod takes over', { skip }, async (t) => {
+  const files = imageFiles(t);
+  const place = await bareNode(t);
+  const spec = podSpecs()['pod-identity-broker'];
+  const [container] = spec.containers;
+  const options = { ...place, files, container, env: { AWS_REGION: 'us-east-1' } };
+  const initialize = { ...place, files, container: spec.initContainers[0] };
+  await runContainer(initialize).ended;
+  const first = runContainer(options);
+  t.equal(await status(place.node, 2703, '/readyz'), 200);
+  t.equal((await runContainer(initialize).ended).code, 0, 'beside the one that runs');
+  const second = runContainer(options);
+  await second.said('"msg":"ready"');
+  t.equal(await status(place.node, 80, '/v1/credentials', ADDRESS), 400, 'with both');
+  first.stop();
+  t.equal((await first.ended).code, 0);
+  t.equal(await status(place.node, 80, '/v1/credentials', ADDRESS), 400, 'with the second');
+  t.equal(await status(place.node, 2703, '/readyz'), 200);
+  second.stop();
+  const { code, stdout } = await second.ended;
+  t.equal(code, 0);
+  t.match(stdout, /taking over from the broker that runs/);
+  t.notMatch(stdout, /port is taken/);
+});
+
 t.test('a container without privileges initializes too', { skip }, async (t) => {
   const [daemonSet] = ofKind(render({ init: { privileged: false } }), 'DaemonSet');
   const place = await bareNode(t);

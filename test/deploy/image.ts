@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { NodeNamespace } from '../../src/simulator/netns.ts';
 import { needsNamespaces } from '../support/needs.ts';
 import type { Manifest } from './chart.ts';
@@ -70,6 +71,8 @@ export interface ContainerOptions {
 export interface RunningContainer {
   /** Its exit code and output, once it has ended. */
   readonly ended: Promise<{ code: number | null; stdout: string; stderr: string }>;
+  /** Resolves when its output has `text`, or it has ended. */
+  said(text: string): Promise<void>;
   stop(): void;
 }
 
@@ -90,6 +93,10 @@ export function runContainer(options: ContainerOptions): RunningContainer {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { PATH: process.env.PATH },
   });
+  let output = '';
+  child.stdout?.on('data', (chunk: Buffer) => {
+    output += chunk;
+  });
   const ended = Promise.all([
     once(child, 'close'),
     text(child.stdout as NodeJS.ReadableStream),
@@ -97,6 +104,12 @@ export function runContainer(options: ContainerOptions): RunningContainer {
   ]).then(([[code], stdout, stderr]) => ({ code: code as number | null, stdout, stderr }));
   return {
     ended,
+    said: async (text) => {
+      const over = ended.then(() => true);
+      while (!output.includes(text)) {
+        if (await Promise.race([over, pause(20, false)])) return;
+      }
+    },
     stop: () => void spawn('crun', [state, 'kill', id, 'TERM'], { stdio: 'ignore' }),
   };
 }

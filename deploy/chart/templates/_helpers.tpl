@@ -64,6 +64,17 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
+{{- /* Beside the old pod, unless told otherwise, or ports are declared, which only one can have. */ -}}
+{{- define "broker.updateStrategy" -}}
+{{- if .Values.updateStrategy }}
+{{- toYaml .Values.updateStrategy }}
+{{- else if .Values.agent.advertiseProxyPort }}
+{{- dict "type" "RollingUpdate" "rollingUpdate" (dict "maxUnavailable" "10%") | toYaml }}
+{{- else }}
+{{- dict "type" "RollingUpdate" "rollingUpdate" (dict "maxSurge" "10%" "maxUnavailable" 0) | toYaml }}
+{{- end }}
+{{- end }}
+
 {{- /* Half of the memory limit in MiB: what a heap may take. Empty without a limit. */ -}}
 {{- define "broker.heapMiB" -}}
 {{- with (.Values.resources.limits | default dict).memory }}

@@ -8,6 +8,7 @@ import {
   type Manifest,
   needsChartTools,
   ofKind,
+  parseManifests,
   REQUIRED,
   render,
   type Values,
@@ -52,6 +53,9 @@ const COMBINATIONS: Readonly<Record<string, Values>> = {
     init: { additionalArgs: { '-v': 'trace' }, privileged: false },
     sessionScope: 'pod',
     podScope: ['shop', 'bank/till'],
+    watchPods: 'enforce',
+    strictAddress: true,
+    startupTaint: 'example.com/not-ready',
     env: { AWS_REGION: 'us-iso-east-1', HTTPS_PROXY: 'http://proxy:3128', NUMBER: 1 },
     redis: {
       url: 'rediss+sentinel://a:1,b:2/primary',
@@ -78,6 +82,7 @@ const COMBINATIONS: Readonly<Record<string, Values>> = {
   },
   'without what can be left out': {
     init: { create: false },
+    watchPods: 'off',
     agent: { livenessEndpoint: '', readinessEndpoint: '' },
     metrics: { enabled: false },
     serviceAccount: { create: false },
@@ -117,6 +122,9 @@ t.test('the flags of every combination are those of `server`', { skip }, async (
     probePort: 2_704,
     metricsPort: 2_706,
     sessionScope: 'pod',
+    watchPods: 'enforce',
+    strictAddress: true,
+    startupTaint: 'example.com/not-ready',
     redis: {
       target: { kind: 'sentinel', tls: true },
       sharing: 'node',
@@ -144,7 +152,7 @@ function parsed(args: readonly string[]) {
   t.equal(args[0], 'server');
   const command = addServerOptions(new Command('server')).exitOverride();
   command.parse(args.slice(1), { from: 'user' });
-  return serverConfig(command, {});
+  return serverConfig(command, { NODE_NAME: 'node' });
 }
 
 function podSpec(daemonSet: Manifest): Manifest {
@@ -177,7 +185,7 @@ t.test('what every variant has', { skip }, async (t) => {
       hostNetwork: true,
       dnsPolicy: 'Default',
       priorityClassName: 'system-node-critical',
-      automountServiceAccountToken: false,
+      automountServiceAccountToken: true,
       tolerations: [{ operator: 'Exists' }],
     });
     const { securityContext, resources, ports, env } = server(daemonSet);
@@ -372,9 +380,55 @@ t.test('nothing that does not apply to pods on the host’s network', { skip }, 
   t.notOk(kinds.includes('PodDisruptionBudget'));
 });
 
-t.test('no rights without a feature that needs them', { skip }, async (t) => {
-  const kinds = new Set(render({ daemonsets: ALL_VARIANTS }).map(({ kind }) => kind));
-  t.strictSame(kinds, new Set(['ServiceAccount', 'Service', 'DaemonSet']));
+t.test('rights come with the features that need them', { skip }, async (t) => {
+  for (const [values, rules] of [
+    [{ watchPods: 'off' }, {}],
+    [{}, { pods: ['get', 'list', 'watch'] }],
+    [{ watchPods: 'enforce' }, { pods: ['get', 'list', 'watch'] }],
+    [{ watchPods: 'off', startupTaint: 'a/b' }, { nodes: ['get', 'patch'] }],
+  ] as const) {
+    const manifests = render({ ...values, daemonsets: ALL_VARIANTS });
+    const given = ofKind(manifests, 'ClusterRole').flatMap((role) => role.rules);
+    t.strictSame(
+      Object.fromEntries(given.map(({ resources, verbs }: Manifest) => [resources[0], verbs])),
+      rules,
+      JSON.stringify(values),
+    );
+    for (const daemonSet of ofKind(manifests, 'DaemonSet')) {
+      t.equal(podSpec(daemonSet).automountServiceAccountToken, given.length > 0);
+    }
+    t.equal(
+      ofKind(manifests, 'ValidatingAdmissionPolicy').length,
+      'startupTaint' in values ? 1 : 0,
+      'rights over nodes never come without the policy',
+    );
+  }
+});
+
+t.test('rights and policy are those of the plain manifests', { skip }, async (t) => {
+  const made = render({ startupTaint: 'pod-identity-broker/not-ready' });
+  for (const file of ['watch-pods-rbac', 'startup-taint-rbac', 'startup-taint-policy']) {
+    const path = new URL(`../../deploy/manifests/${file}.yaml`, import.meta.url);
+    for (const manifest of parseManifests(readFileSync(path, 'utf8'))) {
+      const { kind, metadata } = manifest;
+      const same = made.find((one) => one.kind === kind && one.metadata.name === metadata.name);
+      if (same !== undefined) delete same.metadata.labels;
+      t.strictSame(same, manifest, `${file}: ${kind}`);
+    }
+  }
+});
+
+t.test('the policy is about the release’s own account and taint', { skip }, async (t) => {
+  const manifests = render({ startupTaint: 'a.b/c', serviceAccount: { name: 'other' } });
+  const [policy] = ofKind(manifests, 'ValidatingAdmissionPolicy');
+  const [binding] = ofKind(manifests, 'ValidatingAdmissionPolicyBinding');
+  t.match(policy.spec.matchConditions[0].expression, "'system:serviceaccount:kube-system:other'");
+  t.match(policy.spec.variables, [{ name: 'key', expression: "'a.b/c'" }]);
+  t.equal(binding.spec.policyName, policy.metadata.name);
+  for (const { subjects } of ofKind(manifests, 'ClusterRoleBinding')) {
+    t.strictSame(subjects, [{ kind: 'ServiceAccount', name: 'other', namespace: 'kube-system' }]);
+  }
+  t.equal(podSpec(ofKind(manifests, 'DaemonSet')[0]).serviceAccountName, 'other');
 });
 
 t.test('names the image of this version', { skip }, async (t) => {
@@ -415,6 +469,12 @@ const REFUSED: readonly (readonly [Values, ...RegExp[]])[] = [
     },
     /agent\.advertiseProxyPort: .*write false/,
   ],
+  [{ podLivenessCheck: { enabled: true } }, /podLivenessCheck\.enabled: write watchPods/],
+  [{ strictAddress: true, watchPods: 'off' }, /strictAddress: needs watchPods/],
+  [{ serviceAccount: { create: false } }, /serviceAccount\.name: is required/],
+  [{ serviceAccount: { name: "x'||'" } }, /serviceAccount.*name/],
+  [{ startupTaint: "a'" }, /startupTaint/],
+  [{ watchPods: 'on' }, /watchPods/],
   [{ redis: { url: 'redis://host' } }, /redis\.secretName: redis\.url needs it/],
   [
     { redis: { url: 'redis://host', secretName: 'x', sharing: 'cluster' }, sessionScope: 'pod' },

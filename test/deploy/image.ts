@@ -21,6 +21,12 @@ const PRIVILEGED = [
   'SYS_ADMIN',
 ];
 
+/** What the kubelet puts in the place of a pod's own fields. */
+const FIELDS: Readonly<Record<string, string>> = {
+  'spec.nodeName': 'node-1',
+  'status.hostIP': '127.0.0.1',
+};
+
 /** The image, and a runtime for it: the reason why they are not there, as tap's `skip`. */
 export function needsImage(): string | false {
   const namespaces = needsNamespaces();
@@ -122,7 +128,10 @@ function runtimeConfig({ files, volumes, container, entrypoint, env = {} }: Cont
   const capabilities = (security.privileged ? PRIVILEGED : (security.capabilities?.add ?? [])).map(
     (name: string) => `CAP_${name}`,
   );
-  const variables = (container.env ?? []).filter((one: Manifest) => one.value !== undefined);
+  const variables = (container.env ?? []).map(({ name, value, valueFrom }: Manifest) => ({
+    name,
+    value: value ?? FIELDS[valueFrom.fieldRef.fieldPath],
+  }));
   return {
     ociVersion: '1.0.0',
     process: {

@@ -15,7 +15,7 @@ t.test('and what the API knows', { skip }, async (t) => {
     const manifests = parseManifests(text);
     t.strictSame(
       manifests.map(({ kind }) => kind),
-      ['ServiceAccount', 'Service', 'DaemonSet'],
+      ['ServiceAccount', 'ClusterRole', 'ClusterRoleBinding', 'Service', 'DaemonSet'],
       path,
     );
     t.strictSame(faults(manifests), [], path);

@@ -147,6 +147,7 @@ export class ApiServer {
       '--authorization-mode=Node,RBAC',
       '--service-cluster-ip-range=10.100.0.0/16',
       '--disable-admission-plugins=ServiceAccount',
+      '--allow-privileged=true',
     ]);
     await until(
       async () => {

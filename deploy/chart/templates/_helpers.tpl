@@ -88,4 +88,33 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{- /* Whether the server talks to the API server, and has a token for that. */ -}}
 {{- define "broker.needsApiServer" -}}
+{{- if or (ne .Values.watchPods "off") .Values.startupTaint }}yes{{ end }}
+{{- end }}
+
+{{- /* A ClusterRole of the server's service account; takes `root`, `suffix` and `rules`. */ -}}
+{{- define "broker.clusterRole" -}}
+{{- $name := include "broker.suffixed" (dict "name" (include "broker.fullname" .root) "suffix" .suffix) }}
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata:
+  name: {{ $name }}
+  labels:
+    {{- include "broker.labels" .root | nindent 4 }}
+rules:
+  {{- toYaml .rules | nindent 2 }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata:
+  name: {{ $name }}
+  labels:
+    {{- include "broker.labels" .root | nindent 4 }}
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: ClusterRole
+  name: {{ $name }}
+subjects:
+  - kind: ServiceAccount
+    name: {{ include "broker.serviceAccountName" .root }}
+    namespace: {{ .root.Release.Namespace }}
 {{- end }}

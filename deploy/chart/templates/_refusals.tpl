@@ -34,6 +34,15 @@
 {{- if and .agent.advertiseProxyPort ((.updateStrategy).rollingUpdate).maxSurge }}
 {{- $refused = append $refused "agent.advertiseProxyPort: with updateStrategy.rollingUpdate.maxSurge the new pod would wait for the old one's ports, and the old one for the new; write false" }}
 {{- end }}
+{{- if (.podLivenessCheck).enabled }}
+{{- $refused = append $refused "podLivenessCheck.enabled: write watchPods: enforce, or audit to see first what that would refuse" }}
+{{- end }}
+{{- if and .strictAddress (eq .watchPods "off") }}
+{{- $refused = append $refused "strictAddress: needs watchPods: audit or enforce" }}
+{{- end }}
+{{- if and (or (ne .watchPods "off") .startupTaint) (not .serviceAccount.create) (not .serviceAccount.name) }}
+{{- $refused = append $refused "serviceAccount.name: is required with watchPods or startupTaint: rights for the namespace's default account would be everybody's" }}
+{{- end }}
 {{- if and .redis.url (not .redis.secretName) }}
 {{- $refused = append $refused "redis.secretName: redis.url needs it: the secret with the key that sessions are sealed under" }}
 {{- end }}
@@ -47,6 +56,9 @@
 {{- if and $limit (not (regexMatch "^[0-9]+(k|Ki|M|Mi|G|Gi)?$" $limit)) }}
 {{- $refused = append $refused (printf "resources.limits.memory: %s: write a whole number of Mi or Gi; the heap is half of it" $limit) }}
 {{- end }}
+{{- end }}
+{{- if and .Values.startupTaint (semverCompare "<1.30.0-0" .Capabilities.KubeVersion.Version) }}
+{{- $refused = append $refused (printf "startupTaint: needs Kubernetes 1.30, for its ValidatingAdmissionPolicy; this is %s" .Capabilities.KubeVersion.Version) }}
 {{- end }}
 {{- if $refused }}
 {{- fail (printf "\n\n%s\n" (join "\n" $refused)) }}

@@ -7,6 +7,7 @@ import { createAuthority } from '../eks-auth/certificates.ts';
 import { type BrokerProcess, runProgram } from '../support/broker-process.ts';
 import { needsProgram } from '../support/needs.ts';
 import { keyFile, type RedisServer, secretFile, startRedis } from '../support/redis-server.ts';
+import { openSlowDoor } from '../support/slow-door.ts';
 import { until } from '../support/until.ts';
 import { ask, type Cluster, startCluster } from './cluster.ts';
 
@@ -127,6 +128,18 @@ t.test('hung', { skip }, async (t) => {
   redis.process.kill('SIGSTOP');
   await goesOnWithout(t, node, /RedisTimeoutError|no answer/);
   redis.process.kill('SIGCONT');
+  await isUsedAgain(t, node, redis);
+});
+
+t.test('slow', { skip }, async (t) => {
+  const redis = await startRedis(t);
+  const door = await openSlowDoor(t, redis.port);
+  const node = await startNode(t, `redis://127.0.0.1:${door.port}`);
+  await node.circuit(true);
+  await node.miss();
+  door.delay = 3_000;
+  await goesOnWithout(t, node, /RedisTimeoutError|no answer/);
+  door.delay = 0;
   await isUsedAgain(t, node, redis);
 });
 

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import t from 'tap';
 import { DEFAULT_NODE } from '../../src/simulator/kubelet.ts';
 import { ask, startCluster } from '../faults/cluster.ts';
@@ -61,6 +62,42 @@ for (const [scope, sessions] of [
     });
   }
 }
+
+t.test('a key is replaced in two restarts, and nothing is lost', { skip }, async (t) => {
+  const cluster = await startCluster(t);
+  cluster.associate(...ACCOUNTS);
+  const pods = ACCOUNTS.map((account) => cluster.pod(account));
+  const redis = await startRedis(t);
+  const [old, next] = [randomBytes(32), randomBytes(32)];
+  const rolled = async (...keys: Buffer[]) => {
+    const broker = await cluster.broker({
+      args: [
+        `--redis-url=${redis.url}`,
+        `--redis-key-file=${keyFile(t, ...keys)}`,
+        // So that everything is sealed anew before the old key goes.
+        '--max-credential-retention-before-renewal=3s',
+      ],
+      env: { NODE_NAME: DEFAULT_NODE },
+    });
+    await askAll(broker, pods);
+    return broker;
+  };
+  await (await rolled(old)).stop();
+  const calls = cluster.calls().length;
+  const rolling = await rolled(next, old);
+  t.match(await rolling.logged(({ msg }) => msg === 'sessions loaded from Redis'), {
+    sessions: ACCOUNTS.length,
+  });
+  await until(async () => {
+    await askAll(rolling, pods);
+    return cluster.calls().length >= calls + ACCOUNTS.length;
+  }, 'all are renewed');
+  await rolling.stop();
+  const rotated = await rolled(next);
+  t.match(await rotated.logged(({ msg }) => msg === 'sessions loaded from Redis'), {
+    sessions: ACCOUNTS.length,
+  });
+});
 
 t.test('without Redis every session is fetched again', async (t) => {
   const cluster = await startCluster(t);

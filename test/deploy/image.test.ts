@@ -1,9 +1,9 @@
 import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, readFileSync } from 'node:fs';
-import { setTimeout as pause } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { createNode, type NodeNamespace } from '../../src/simulator/netns.ts';
 import { ask } from '../support/ask.ts';
+import { until } from '../support/until.ts';
 import { type Manifest, needsChartTools, ofKind, render } from './chart.ts';
 import { imageConfig, imageFiles, needsImage, runContainer } from './image.ts';
 
@@ -61,17 +61,17 @@ async function bareNode(t: Test) {
   return { node, folder, volumes };
 }
 
-/** The status of a path of the node's, once it answers; 0 where it does not within 20 s. */
+/** The status of a path of the node's; that of `/readyz` once it is 200. */
 async function status(node: NodeNamespace, port: number, path: string, address?: string) {
   const forwarded = await node.forward(port, address);
   const headers = address === undefined ? {} : { Host: address };
-  const deadline = performance.now() + 20_000;
-  for (;;) {
+  let last = 0;
+  await until(async () => {
     const answer = await ask(forwarded, path, 'GET', headers).catch(() => undefined);
-    if (answer?.status === 200 || path !== '/readyz') return answer?.status ?? 0;
-    if (performance.now() > deadline) return 0;
-    await pause(50);
-  }
+    last = answer?.status ?? 0;
+    return last === 200 || path !== '/readyz';
+  }, `${path} of port ${port}`);
+  return last;
 }
 
 t.test('the chart’s pods run, and answer', { skip }, async (t) => {

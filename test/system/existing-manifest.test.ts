@@ -1,21 +1,19 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
-import { connectSimulator } from '../../src/simulator/control-client.ts';
 import { runPod } from '../../src/simulator/demo/run-pod.ts';
 import { createNode, type NodeNamespace } from '../../src/simulator/netns.ts';
 import { nodeEnvironment, startBroker } from '../support/broker-process.ts';
 import { needsNamespaces } from '../support/needs.ts';
+import { associate, nodeFor, SIMULATOR_PORT } from '../support/node-cluster.ts';
 
 // What the manifests of the existing agent's chart say, taken as they are: the arguments of both
 // containers, in the order of the chart, and the environment, without access to the API server
 // (`automountServiceAccountToken: false`). Only image and command differ.
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
-const SIMULATOR_PORT = 8090;
 const CLUSTER = 'simulated';
 
 const skip = needsNamespaces();
@@ -62,28 +60,14 @@ const SPELLINGS: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** A node that the init container has made ready, with a simulated EKS. */
-async function nodeFor(t: Test) {
-  const node = await createNode();
-  t.teardown(() => node.close());
+async function initializedNode(t: Test) {
+  const cluster = await nodeFor(t);
+  const { node } = cluster;
   await run(node, '/sbin/ip', ['link', 'delete', 'pod-id-link0']);
-  const socket = `--admin-socket=${t.testdir({})}/run/admin.sock`;
+  const socket = `--admin-socket=${t.testdirName}/run/admin.sock`;
   const { code, stdout } = await run(node, process.execPath, [MAIN, 'initialize', ...INIT, socket]);
   t.equal(code, 0, stdout);
-
-  const simulate = ['simulate', '--host=0.0.0.0', `--port=${SIMULATOR_PORT}`];
-  node.exec(process.execPath, [MAIN, ...simulate, `--token-directory=${t.testdirName}/tokens`], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-    env: {},
-  });
-  const url = `http://127.0.0.1:${await node.forward(SIMULATOR_PORT)}`;
-  const deadline = performance.now() + 30_000;
-  for (;;) {
-    const simulator = await connectSimulator(url).catch((error: unknown) => {
-      if (performance.now() > deadline) throw error;
-    });
-    if (simulator !== undefined) return { node, simulator };
-    await pause(50);
-  }
+  return cluster;
 }
 
 async function run(node: NodeNamespace, command: string, args: readonly string[]) {
@@ -94,16 +78,13 @@ async function run(node: NodeNamespace, command: string, args: readonly string[]
 }
 
 t.test('the existing chart’s manifests start the server, and it shares', { skip }, async (t) => {
-  const { node, simulator } = await nodeFor(t);
+  const cluster = await initializedNode(t);
+  const { node, simulator } = cluster;
   const endpoint = `http://${node.address4}:${SIMULATOR_PORT}`;
   for (const [name, args] of Object.entries(VARIANTS)) {
     await t.test(name, async (t) => {
       const serviceAccount = name.replaceAll(/\W+/g, '-');
-      await simulator.associations.create({
-        namespace: 'default',
-        serviceAccount,
-        roleArn: `arn:aws:iam::${simulator.account}:role/${serviceAccount}`,
-      });
+      await associate(cluster, serviceAccount);
       const { AWS_REGION, ...credentials } = nodeEnvironment(simulator);
       const rotating = args.includes('--rotate-credentials');
       const home = t.testdir({});

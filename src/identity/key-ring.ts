@@ -107,6 +107,8 @@ export class KeyRing {
   await(search: Promise<void>): void {
     this.#search = search
       .catch((error: unknown) => {
+        // Its threads end with the broker.
+        if (this.#stopped) return;
         this.#options.log.error({ err: error }, 'the search for the issuer failed');
       })
       .finally(() => {

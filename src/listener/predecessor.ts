@@ -69,7 +69,8 @@ export class Predecessor {
     } catch (error) {
       asked.destroy();
       const { code, message } = error as NodeJS.ErrnoException;
-      if (code !== 'ENOENT' && code !== 'ECONNREFUSED') {
+      // EINVAL: no socket can have a path that long (unix(7)).
+      if (code !== 'ENOENT' && code !== 'ECONNREFUSED' && code !== 'EINVAL') {
         log.warn({ reason: message }, 'the broker that runs here does not hand over');
       }
       return undefined;

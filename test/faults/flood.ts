@@ -7,8 +7,7 @@ import { parseArgs } from 'node:util';
 
 const { values } = parseArgs({
   options: {
-    port: { type: 'string', default: '' },
-    from: { type: 'string', default: '' },
+    host: { type: 'string', default: '169.254.170.23' },
     /** A token whose payload is varied; the signature is never right. */
     token: { type: 'string', default: '' },
     /** At once, and then a second. */
@@ -33,11 +32,7 @@ function forge(): string {
 
 function shoot(): void {
   sent += 1;
-  const socket = connect({
-    host: '127.0.0.1',
-    port: Number(values.port),
-    localAddress: values.from,
-  });
+  const socket = connect({ host: values.host, port: 80 });
   let outcome = 'closed';
   socket.setEncoding('latin1').on('data', (text: string) => {
     outcome = text.slice(9, 12);
@@ -49,7 +44,7 @@ function shoot(): void {
     answers[outcome] = (answers[outcome] ?? 0) + 1;
   });
   socket.end(
-    `GET /v1/credentials HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: ${forge()}\r\nConnection: close\r\n\r\n`,
+    `GET /v1/credentials HTTP/1.1\r\nHost: ${values.host}\r\nAuthorization: ${forge()}\r\nConnection: close\r\n\r\n`,
   );
 }
 

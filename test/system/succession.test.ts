@@ -96,7 +96,7 @@ t.test('a broker of another cluster is no successor', async (t) => {
   t.equal(await first.probe('readyz'), 200);
 });
 
-const LOAD = fileURLToPath(new URL('hand-over-load.ts', import.meta.url));
+const LOAD = fileURLToPath(new URL('../support/pod-load.ts', import.meta.url));
 
 t.test('five upgrades under load lose no request', { skip: needsNamespaces() }, async (t) => {
   const cluster = await nodeFor(t);

@@ -76,7 +76,7 @@ t.test(
       const other = run(hostile, FLOOD, `--token=${forgedFrom}`, '--milliseconds=3000', what);
       await other.ready;
       const url = '--url=http://169.254.170.23/v1/credentials';
-      const load = run(honest, LOAD, url, `--token=${known}`, '--clients=1');
+      const load = run(honest, LOAD, url, `--token=${known}`, '--clients=1', '--pause=10');
       await load.ready;
       await other.exited;
       load.child.stdin?.end();

@@ -1,7 +1,8 @@
 import { Agent, request } from 'node:http';
+import { setTimeout as pause } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 
-// Pods that ask without a pause, each on the address and in the way that it was given, until
+// Pods that ask again and again, each on the address and in the way that it was given, until
 // standard input ends; then a line of JSON says what came of it. A process of its own, since it
 // runs in a pod's network namespace.
 
@@ -12,6 +13,8 @@ const { values } = parseArgs({
     token: { type: 'string', default: '' },
     /** Clients for each address, of each of the two kinds. */
     clients: { type: 'string', default: '8' },
+    /** Milliseconds between an answer and the next request. */
+    pause: { type: 'string', default: '0' },
   },
 });
 
@@ -49,7 +52,10 @@ function ask(url: string, agent: Agent | false): Promise<void> {
 
 async function client(url: string, kept: boolean): Promise<void> {
   const agent = kept && new Agent({ keepAlive: true, maxSockets: 1 });
-  while (!over) await ask(url, agent);
+  while (!over) {
+    await ask(url, agent);
+    if (values.pause !== '0') await pause(Number(values.pause));
+  }
   if (agent !== false) agent.destroy();
 }
 

@@ -89,6 +89,11 @@ export class Identity {
     return started;
   }
 
+  /** Whether it is being found out who presents `token`. */
+  isJudging(token: string): boolean {
+    return this.#underWay.has(token);
+  }
+
   /** Says what would be said of a token now; remembers, counts and fetches nothing. */
   async preview(token: string): Promise<Preview> {
     const { clock } = this.#options;

@@ -154,11 +154,17 @@ export class CredentialsEndpoint {
     trace: RequestTrace | undefined,
   ): void {
     const { token, socket, startedAt } = asked;
-    this.#options.requests.obtain(token, source.address, trace).then(
+    const { requests, sources } = this.#options;
+    // Judging costs as much as a refusal: who sends many new tokens at once pays for all of them
+    // before the first is judged, and is given back what it paid for the good ones.
+    const charged = requests.isNew(token);
+    if (charged) source.charge();
+    requests.obtain(token, source.address, trace).then(
       (answer) => {
         if (answer.kind === 'bad-token' || answer.kind === 'wrong-pod') {
-          this.#options.sources.charge(socket);
-        }
+          if (!charged) source.charge();
+          sources.refused(source);
+        } else if (charged) source.refund();
         if (answer.kind === 'credentials') {
           this.#give(response, answer.body, trace);
           this.#count(200, answer.outcome, startedAt, socket);

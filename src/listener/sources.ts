@@ -29,6 +29,8 @@ export class Source {
   connections = 0;
   tokens: number;
   filledAt: DurationMs;
+  /** Until when its latest refusal is held against it. */
+  owedUntil: DurationMs = Number.NEGATIVE_INFINITY;
 
   constructor(address: string, rate: number, mostConnections: number, now: DurationMs) {
     this.address = address;
@@ -47,15 +49,21 @@ export class Source {
     return true;
   }
 
-  /** A request of this address was refused: that costs more than one that was not. */
+  /** A request of this address is refused: that costs more than one that is not. */
   charge(): void {
     this.tokens = Math.max(this.tokens - (REFUSAL_COST - 1), -this.rate * BURST_SECONDS);
   }
 
-  /** Its refusals have cost more than its budget. */
+  /** What was charged for a request that was not refused after all. */
+  refund(): void {
+    this.tokens += REFUSAL_COST - 1;
+  }
+
+  /** Its refusals have cost all of its budget. */
   owes(now: DurationMs): boolean {
+    if (this.rate === 0 || now >= this.owedUntil) return false;
     this.#fill(now);
-    return this.tokens < 0;
+    return this.tokens < 1;
   }
 
   #fill(now: DurationMs): void {
@@ -130,8 +138,15 @@ export class Sources {
 
   /** Charges the source of a connection for a request that was refused. */
   charge(socket: Socket): void {
-    this.of(socket).charge();
-    this.#owedUntil = this.#clock.elapsed() + OWED_FOR;
+    const source = this.of(socket);
+    source.charge();
+    this.refused(source);
+  }
+
+  /** Remembers that a request was refused, for which its source has been charged. */
+  refused(source: Source): void {
+    source.owedUntil = this.#clock.elapsed() + OWED_FOR;
+    this.#owedUntil = source.owedUntil;
   }
 
   /** The source of a connection; one that was reset before it was asked about has no address. */

@@ -42,7 +42,7 @@ export type Outcome = 'hit' | 'stale' | 'joined' | 'miss';
 export interface CredentialRequestsOptions {
   readonly clock: Clock;
   readonly log: Log;
-  readonly identity: Pick<Identity, 'recall' | 'identify'>;
+  readonly identity: Pick<Identity, 'recall' | 'identify' | 'isJudging'>;
   readonly sessions: RoleSessions;
   readonly queue: Pick<CallQueue, 'expectedWait'>;
   readonly budget: UnverifiedBudget;
@@ -111,6 +111,12 @@ export class CredentialRequests {
     session.usage.served += 1;
     trace?.lookedUp(session.lastFailure === undefined ? 'hit' : 'stale', session);
     return session;
+  }
+
+  /** Whether a token is neither known nor being judged: to find out about it costs something. */
+  isNew(token: string): boolean {
+    const { identity, clock } = this.#options;
+    return identity.recall(token, clock.now()) === undefined && !identity.isJudging(token);
   }
 
   /**

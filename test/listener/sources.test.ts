@@ -59,6 +59,8 @@ t.test('0: no bound', async (t) => {
   t.equal(admit(POD, 10_000), 10_000);
   sources.of(from(POD)).charge();
   t.equal(admit(POD, 1), 1);
+  for (let refused = 0; refused < 100; refused++) sources.charge(from(POD));
+  t.equal(sources.connected(from(POD)), true, 'nor do refusals cost anything');
 });
 
 t.test('a request that is refused costs ten', async (t) => {

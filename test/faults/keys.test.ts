@@ -130,7 +130,7 @@ t.test('slow at the start: who is cold waits for them', { buffered: true }, asyn
     document: 'keys',
     calls: 1,
   });
-  const broker = await cluster.broker({ waitForKeys: false });
+  const broker = await cluster.broker({ args: ['--client-wait=15s'], waitForKeys: false });
   const replies = await Promise.all([1, 2, 3].map(() => ask(broker, cluster.pod('web').token)));
   for (const { status } of replies) t.equal(status, 200);
   t.equal(cluster.calls().length, 1, 'they share a session: their tokens were verified');

@@ -1,7 +1,7 @@
 import type { Clock, DurationMs, EpochMs } from '../clock.ts';
-import { canonicalAddress } from '../kubernetes/address.ts';
 import type { Basis, NodePod, NodePods } from '../kubernetes/node-pods.ts';
 import type { Found, PodLookup } from '../kubernetes/pod-lookup.ts';
+import { canonicalAddress } from '../network/canonical-address.ts';
 import type { RepeatedFaults } from '../telemetry/repeated-faults.ts';
 import type { PodIdentity } from '../tokens/claims.ts';
 import { isRefusal, judgePod, type PodRefusal, type PodVerdict, REASONS } from './pod-verdict.ts';

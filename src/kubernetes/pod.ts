@@ -1,5 +1,5 @@
 import type { EpochMs } from '../clock.ts';
-import { canonicalAddress } from './address.ts';
+import { canonicalAddress } from '../network/canonical-address.ts';
 
 /** The few things about a pod that are kept; all else is dropped as soon as it is parsed. */
 export interface PodFacts {

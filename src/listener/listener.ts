@@ -1,7 +1,7 @@
 import { createServer, type Server } from 'node:http';
-import { networkInterfaces } from 'node:os';
 import type { Clock, DurationMs } from '../clock.ts';
 import type { Config } from '../config/config.ts';
+import { OwnAddresses } from '../network/own-addresses.ts';
 import type { CredentialRequests } from '../sessions/credential-requests.ts';
 import { BoundedLines } from '../telemetry/bounded-lines.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -19,6 +19,9 @@ const LINGER: DurationMs = 500;
 
 /** How often addresses are forgotten that nothing is held against. */
 const SWEEP_INTERVAL: DurationMs = 10_000;
+
+/** Hosts that no interface can lose. */
+const EVERYWHERE: ReadonlySet<string> = new Set(['0.0.0.0', '::', 'localhost']);
 
 /** What {@link Listener} is made from. */
 export interface ListenerOptions {
@@ -44,6 +47,7 @@ export class Listener {
   #awaited: number;
   /** Default addresses that the node does not have. */
   #doneWithout = 0;
+  readonly #own: OwnAddresses;
   readonly #sources: Sources;
   readonly #faults: RepeatedFaults;
   readonly #lines: BoundedLines | undefined;
@@ -54,6 +58,7 @@ export class Listener {
   constructor(options: ListenerOptions) {
     this.#options = options;
     const { requests, metrics, log, config, clock } = options;
+    this.#own = new OwnAddresses(clock);
     this.#sources = new Sources(clock, config.maxPodQps);
     this.#faults = new RepeatedFaults(clock, log);
     this.#lines = BoundedLines.of(clock, log);
@@ -84,7 +89,7 @@ export class Listener {
 
   /** Addresses that pods are answered on: an address can be taken from the node at any time. */
   get addressesBound(): number {
-    return this.#bound.filter(({ host }) => onThisNode(host)).length;
+    return this.#bound.filter(({ host }) => this.#onThisNode(host)).length;
   }
 
   /** Connections of pods that are open. */
@@ -241,15 +246,9 @@ export class Listener {
       return false;
     }
   }
-}
 
-/** Whether an interface of this node has the address; wildcards and loopback always are there. */
-function onThisNode(host: string): boolean {
-  if (host === '0.0.0.0' || host === '::' || host === 'localhost') return true;
-  if (host.startsWith('127.')) return true;
-  // In the one form that interfaces are listed in: RFC 5952 (`URL` writes it so).
-  const wanted = host.includes(':') ? new URL(`http://[${host}]`).hostname.slice(1, -1) : host;
-  return Object.values(networkInterfaces()).some((addresses) =>
-    addresses?.some(({ address }) => address === wanted),
-  );
+  /** Whether the node has the address; it always has wildcards. */
+  #onThisNode(host: string): boolean {
+    return EVERYWHERE.has(host) || this.#own.hasNow(host);
+  }
 }

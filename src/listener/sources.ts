@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
-import { networkInterfaces } from 'node:os';
 import type { Clock, DurationMs } from '../clock.ts';
+import { OwnAddresses } from '../network/own-addresses.ts';
 
 /** Seconds' worth of requests that an address may make at once. */
 const BURST_SECONDS = 5;
@@ -14,8 +14,6 @@ const MOST_CONNECTIONS = 256;
 const MOST_CONNECTIONS_IN_ALL = 10_000;
 /** After a refusal it takes twice the burst, at most, until nobody owes anything. */
 const OWED_FOR: DurationMs = 2 * BURST_SECONDS * 1_000;
-/** How long what is known about the node's own addresses is good. */
-const OWN_ADDRESSES_FOR: DurationMs = 60_000;
 
 /** Where a connection remembers the source that it counts for: a weak map would cost more. */
 const COUNTED = Symbol('counted');
@@ -89,13 +87,13 @@ export class Sources {
   readonly #sources = new Map<string, Source>();
   #connections = 0;
   #owedUntil: DurationMs = Number.NEGATIVE_INFINITY;
-  #own: ReadonlySet<string> = new Set();
-  #ownAt = Number.NEGATIVE_INFINITY;
+  readonly #own: OwnAddresses;
 
   /** @param rate - Requests a second from one pod's address; 0: no bound. */
   constructor(clock: Clock, rate: number) {
     this.#clock = clock;
     this.#rate = rate;
+    this.#own = new OwnAddresses(clock);
     const release = (source: Source | undefined) => {
       this.#connections -= 1;
       if (source !== undefined) source.connections -= 1;
@@ -168,7 +166,7 @@ export class Sources {
   #sourceOf(address: string): Source {
     const known = this.#sources.get(address);
     if (known !== undefined) return known;
-    const factor = this.#isOwn(address) ? NODE_FACTOR : 1;
+    const factor = this.#own.has(address) ? NODE_FACTOR : 1;
     const source = new Source(
       address,
       this.#rate * factor,
@@ -177,18 +175,5 @@ export class Sources {
     );
     this.#sources.set(address, source);
     return source;
-  }
-
-  /** Whether an address is one of this node's; IPv4 ones also come mapped into IPv6. */
-  #isOwn(address: string): boolean {
-    const bare = address.replace(/^::ffff:/, '');
-    if (bare.startsWith('127.') || bare === '::1') return true;
-    const now = this.#clock.elapsed();
-    if (now - this.#ownAt > OWN_ADDRESSES_FOR) {
-      const interfaces = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
-      this.#own = new Set(interfaces.map((one) => one.address));
-      this.#ownAt = now;
-    }
-    return this.#own.has(bare);
   }
 }

@@ -1,6 +1,6 @@
 import { Agent, request } from 'node:http';
 import type { DurationMs } from '../clock.ts';
-import type { Environment } from './proxy.ts';
+import type { Environment } from '../http/proxy.ts';
 
 /** The instance metadata service did not give what it was asked for. */
 export class InstanceMetadataError extends Error {

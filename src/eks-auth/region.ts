@@ -1,7 +1,7 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import type { Environment } from '../http/proxy.ts';
 import { readInstanceMetadata } from './imds.ts';
-import type { Environment } from './proxy.ts';
 
 /** No source names a region. */
 export class RegionError extends Error {

@@ -7,7 +7,7 @@ import {
 import type { HttpHandlerOptions } from '@smithy/types';
 import type { Dispatcher } from 'undici';
 import type { Clock, DurationMs, EpochMs } from '../clock.ts';
-import { exchange } from './exchange.ts';
+import { exchange } from '../http/exchange.ts';
 
 /** Input of {@link UndiciTransport}. */
 export interface TransportOptions {

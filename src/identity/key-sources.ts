@@ -2,8 +2,8 @@ import { readFile } from 'node:fs/promises';
 import type { JSONWebKeySet } from 'jose';
 import type { DurationMs } from '../clock.ts';
 import { isTrustedUrl } from '../config/values.ts';
+import type { GetRequest } from '../http/get-request.ts';
 import type { ApiServerAccess } from '../kubernetes/access.ts';
-import type { FetchDocumentTask } from '../workers/fetch-document.ts';
 import type { Workers } from '../workers/pool.ts';
 import { KeySourceError, publicKeys } from './public-keys.ts';
 
@@ -153,9 +153,9 @@ function isEksIssuer(issuer: string): boolean {
 async function get(
   workers: Pick<Workers, 'fetchDocument'>,
   name: string,
-  task: FetchDocumentTask,
+  request: GetRequest,
 ): Promise<unknown> {
-  const { document, failure } = await workers.fetchDocument(task);
+  const { document, failure } = await workers.fetchDocument(request);
   if (failure !== undefined) throw new KeySourceError(`${name} ${failure}`);
   return document;
 }

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { DurationMs } from '../clock.ts';
-import type { FetchDocumentTask } from '../workers/fetch-document.ts';
+import type { GetRequest } from '../http/get-request.ts';
 
 /** How long the API server may take for one document. */
 const TIMEOUT: DurationMs = 2_000;
@@ -12,7 +12,7 @@ const IN_CLUSTER = '/var/run/secrets/kubernetes.io/serviceaccount';
 /** The way to the API server; credentials are read anew for each request, since they rotate. */
 export interface ApiServerAccess {
   /** The request for one path, ready to be carried out. */
-  request(path: string): Promise<FetchDocumentTask>;
+  request(path: string): Promise<GetRequest>;
 }
 
 /** A kubeconfig that cannot be used; `message` says why and names the file. */
@@ -73,7 +73,7 @@ export async function kubeconfigAccess(file: string): Promise<ApiServerAccess> {
   return { request: async (path) => (await read())(path) };
 }
 
-async function readKubeconfig(file: string): Promise<(path: string) => Promise<FetchDocumentTask>> {
+async function readKubeconfig(file: string): Promise<(path: string) => Promise<GetRequest>> {
   const { parse } = await import('yaml');
   let config: Kubeconfig;
   try {

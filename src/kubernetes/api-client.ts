@@ -1,14 +1,13 @@
-import { createHash } from 'node:crypto';
-import type { Dispatcher } from 'undici';
 import type { DurationMs } from '../clock.ts';
-import { createDispatcher } from '../eks-auth/dispatcher.ts';
-import { type ExchangeResponse, exchange } from '../eks-auth/exchange.ts';
-import type { FetchDocumentTask } from '../workers/fetch-document.ts';
+import { Connections } from '../http/connections.ts';
+import { type ExchangeResponse, exchange } from '../http/exchange.ts';
+import { headersOf, target } from '../http/get-request.ts';
 import type { ApiServerAccess } from './access.ts';
 
 /** Connections to the API server: a watch, and a few requests beside it. */
 const CONNECTIONS = 16;
 const CONNECT_TIMEOUT: DurationMs = 2_000;
+const JSON_TYPE = 'application/json';
 
 /** Bounds of one request. */
 export interface RequestLimits {
@@ -31,21 +30,24 @@ export interface StreamedAnswer {
  */
 export class ApiClient {
   readonly #access: ApiServerAccess;
-  readonly #environment: Readonly<Record<string, string>>;
-  #connected: { readonly digest: string; readonly dispatcher: Dispatcher } | undefined;
+  readonly #connections: Connections;
 
   /** @param environment - The proxy variables that calls follow. */
   constructor(access: ApiServerAccess, environment: Readonly<Record<string, string>>) {
     this.#access = access;
-    this.#environment = environment;
+    this.#connections = new Connections({
+      env: environment,
+      connectTimeout: CONNECT_TIMEOUT,
+      connections: CONNECTIONS,
+    });
   }
 
   /** @throws What the access or {@link exchange} fails with. */
   async get(path: string, limits: RequestLimits): Promise<ExchangeResponse> {
     const request = await this.#access.request(path);
     return await exchange(
-      this.#dispatcher(request),
-      { ...target(request), method: 'GET', headers: headers(request) },
+      this.#connections.to(request),
+      { ...target(request.url), method: 'GET', headers: headersOf(request, JSON_TYPE) },
       limits,
     );
   }
@@ -58,11 +60,14 @@ export class ApiClient {
   async patch(path: string, patch: unknown, limits: RequestLimits): Promise<ExchangeResponse> {
     const request = await this.#access.request(path);
     return await exchange(
-      this.#dispatcher(request),
+      this.#connections.to(request),
       {
-        ...target(request),
+        ...target(request.url),
         method: 'PATCH',
-        headers: { ...headers(request), 'content-type': 'application/json-patch+json' },
+        headers: {
+          ...headersOf(request, JSON_TYPE),
+          'content-type': 'application/json-patch+json',
+        },
         body: JSON.stringify(patch),
       },
       limits,
@@ -76,10 +81,10 @@ export class ApiClient {
    */
   async stream(path: string, signal: AbortSignal): Promise<StreamedAnswer> {
     const request = await this.#access.request(path);
-    const { statusCode, body } = await this.#dispatcher(request).request({
-      ...target(request),
+    const { statusCode, body } = await this.#connections.to(request).request({
+      ...target(request.url),
       method: 'GET',
-      headers: headers(request),
+      headers: headersOf(request, JSON_TYPE),
       signal,
     });
     return { status: statusCode, body };
@@ -87,36 +92,6 @@ export class ApiClient {
 
   /** Drops all connections. */
   async close(): Promise<void> {
-    await this.#connected?.dispatcher.destroy();
-    this.#connected = undefined;
+    await this.#connections.close();
   }
-
-  #dispatcher({ ca, clientCertificate }: FetchDocumentTask): Dispatcher {
-    const digest = createHash('sha256')
-      .update(JSON.stringify([ca, clientCertificate]))
-      .digest('hex');
-    if (this.#connected?.digest !== digest) {
-      void this.#connected?.dispatcher.close();
-      const dispatcher = createDispatcher({
-        env: this.#environment,
-        connectTimeout: CONNECT_TIMEOUT,
-        connections: CONNECTIONS,
-        ca,
-        clientCertificate,
-      });
-      this.#connected = { digest, dispatcher };
-    }
-    return this.#connected.dispatcher;
-  }
-}
-
-function target({ url }: FetchDocumentTask): { origin: string; path: string } {
-  const { origin, pathname, search } = new URL(url);
-  return { origin, path: pathname + search };
-}
-
-function headers({ bearer }: FetchDocumentTask): Record<string, string> {
-  const sent: Record<string, string> = { accept: 'application/json' };
-  if (bearer !== undefined) sent.authorization = `Bearer ${bearer}`;
-  return sent;
 }

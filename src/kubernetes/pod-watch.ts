@@ -1,6 +1,6 @@
 import type { Clock, DurationMs } from '../clock.ts';
+import { describeFailure } from '../http/describe-failure.ts';
 import type { RepeatedFaults } from '../telemetry/repeated-faults.ts';
-import { scrub } from '../telemetry/scrub.ts';
 import type { ApiClient } from './api-client.ts';
 import { Lines, ListItems, StreamError } from './json-stream.ts';
 import type { NodePods } from './node-pods.ts';
@@ -95,7 +95,7 @@ export class PodWatch {
         this.#first.resolve();
         faults.report('pod watch', {
           level: 'warn',
-          fields: { reason: described(error) },
+          fields: { reason: describeFailure(error) },
           message: 'the pods of this node cannot be watched now',
         });
         await pauseUpTo(this.#pause, { clock, random, signal });
@@ -209,11 +209,4 @@ async function drain(body: AsyncIterable<Buffer>): Promise<void> {
     left -= chunk.length;
     if (left < 0) break;
   }
-}
-
-function described(error: unknown): string {
-  if (!(error instanceof Error)) return 'failed';
-  const { code } = error as NodeJS.ErrnoException;
-  const message = scrub(error.message);
-  return code === undefined || message.includes(code) ? message : `${message} (${code})`;
 }

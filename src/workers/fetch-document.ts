@@ -1,19 +1,7 @@
-import type { DurationMs } from '../clock.ts';
-import { ExchangeTooLargeError, exchange } from '../eks-auth/exchange.ts';
-import { scrub } from '../telemetry/scrub.ts';
+import { describeFailure } from '../http/describe-failure.ts';
+import { ExchangeTooLargeError, exchange } from '../http/exchange.ts';
+import { type GetRequest, headersOf, target } from '../http/get-request.ts';
 import { outgoing } from './outgoing.ts';
-
-/** A JSON document to get from an issuer or the API server. */
-export interface FetchDocumentTask {
-  readonly url: string;
-  readonly timeout: DurationMs;
-  /** CA certificates (PEM) to trust instead of the usual ones; the API server's. */
-  readonly ca?: string;
-  /** Bearer token to present; the broker's own at the API server. */
-  readonly bearer?: string;
-  /** Client certificate and key (PEM), where a kubeconfig logs in by certificate. */
-  readonly clientCertificate?: { readonly cert: string; readonly key: string };
-}
 
 /** What came of it. `failure` is for the log: it quotes nothing of the answer. */
 export type FetchedDocument =
@@ -30,29 +18,21 @@ const MOST_BYTES = 256 * 1024;
  * Task: gets one JSON document with a single GET. Redirects are not followed, the answer is
  * bounded in size and the whole in time.
  */
-export async function fetchDocument(task: FetchDocumentTask): Promise<FetchedDocument> {
-  const { origin, pathname, search } = new URL(task.url);
-  const headers: Record<string, string> = { accept: ACCEPTED };
-  if (task.bearer !== undefined) headers.authorization = `Bearer ${task.bearer}`;
+export async function fetchDocument(request: GetRequest): Promise<FetchedDocument> {
   try {
     const { status, body } = await exchange(
-      outgoing(task),
-      { origin, path: pathname + search, method: 'GET', headers },
-      { timeout: task.timeout, maxBytes: MOST_BYTES },
+      outgoing(request),
+      { ...target(request.url), method: 'GET', headers: headersOf(request, ACCEPTED) },
+      { timeout: request.timeout, maxBytes: MOST_BYTES },
     );
     if (status !== 200) return { failure: `answered ${status}` };
     return { document: JSON.parse(body.toString('utf8')) };
   } catch (error) {
-    return { failure: describe(error) };
+    // The parser's message quotes what it was given.
+    if (error instanceof SyntaxError) return { failure: 'answered something that is not JSON' };
+    if (error instanceof ExchangeTooLargeError) {
+      return { failure: `answered more than ${MOST_BYTES / 1024} KiB` };
+    }
+    return { failure: describeFailure(error) };
   }
-}
-
-function describe(error: unknown): string {
-  // The parser's message quotes what it was given.
-  if (error instanceof SyntaxError) return 'answered something that is not JSON';
-  if (error instanceof ExchangeTooLargeError) return `answered more than ${MOST_BYTES / 1024} KiB`;
-  if (!(error instanceof Error)) return 'failed';
-  const { code } = error as NodeJS.ErrnoException;
-  const message = scrub(error.message);
-  return code === undefined || message.includes(code) ? message : `${message} (${code})`;
 }

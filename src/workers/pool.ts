@@ -1,9 +1,10 @@
 import type { Worker } from 'node:worker_threads';
 import { Piscina } from 'piscina';
 import type { Clock, DurationMs } from '../clock.ts';
+import type { GetRequest } from '../http/get-request.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { AssumeRoleOutcome, AssumeRoleTask } from './assume-role.ts';
-import type { FetchDocumentTask, FetchedDocument } from './fetch-document.ts';
+import type { FetchedDocument } from './fetch-document.ts';
 import { Heartbeats } from './heartbeats.ts';
 import type { WorkerSettings } from './settings.ts';
 import type { TimedVerdict, VerifyTask } from './verify.ts';
@@ -31,7 +32,7 @@ export interface Workers {
   /** Calls EKS Auth once; failures of the call are part of the outcome. */
   assumeRole(task: AssumeRoleTask): Promise<AssumeRoleOutcome>;
   /** Gets a JSON document of an issuer or the API server. */
-  fetchDocument(task: FetchDocumentTask): Promise<FetchedDocument>;
+  fetchDocument(request: GetRequest): Promise<FetchedDocument>;
 }
 
 /** What {@link WorkerPool} is made from. */
@@ -97,8 +98,8 @@ export class WorkerPool implements Workers {
     return this.#run('assumeRole', task);
   }
 
-  fetchDocument(task: FetchDocumentTask): Promise<FetchedDocument> {
-    return this.#run('fetchDocument', task);
+  fetchDocument(request: GetRequest): Promise<FetchedDocument> {
+    return this.#run('fetchDocument', request);
   }
 
   /** Ends the threads, with whatever they are doing. */

@@ -1,7 +1,7 @@
 import t from 'tap';
 import { assumeRoleForPodIdentity } from '../../src/eks-auth/assume-role.ts';
 import { createClient } from '../../src/eks-auth/create-client.ts';
-import { createDispatcher } from '../../src/eks-auth/dispatcher.ts';
+import { createDispatcher } from '../../src/http/dispatcher.ts';
 import { ANSWER, answerWith, startServer } from './eks-auth-server.ts';
 
 const server = await startServer(t);

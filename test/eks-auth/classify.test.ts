@@ -2,11 +2,11 @@ import t from 'tap';
 import { assumeRoleForPodIdentity } from '../../src/eks-auth/assume-role.ts';
 import { classify } from '../../src/eks-auth/classify.ts';
 import { createClient } from '../../src/eks-auth/create-client.ts';
-import { createDispatcher } from '../../src/eks-auth/dispatcher.ts';
-import { ExchangeTooLargeError } from '../../src/eks-auth/exchange.ts';
 import type { AssumeRoleFailure } from '../../src/eks-auth/failure.ts';
 import { MalformedAnswerError, NodeCredentialsError } from '../../src/eks-auth/failure.ts';
 import type { NodeCredentials } from '../../src/eks-auth/node-credentials.ts';
+import { createDispatcher } from '../../src/http/dispatcher.ts';
+import { ExchangeTooLargeError } from '../../src/http/exchange.ts';
 import { ANSWER, answerError, answerWith, type Respond, startServer } from './eks-auth-server.ts';
 
 const server = await startServer(t);

@@ -1,6 +1,5 @@
 import t from 'tap';
 import { createClient } from '../../src/eks-auth/create-client.ts';
-import { createDispatcher } from '../../src/eks-auth/dispatcher.ts';
 import {
   AccessDeniedException,
   AssumeRoleForPodIdentityCommand,
@@ -16,6 +15,7 @@ import {
   ThrottlingException,
 } from '../../src/eks-auth/index.ts';
 import { UndiciTransport } from '../../src/eks-auth/transport.ts';
+import { createDispatcher } from '../../src/http/dispatcher.ts';
 import {
   ANSWER,
   answerError,

@@ -4,8 +4,8 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { createServer as createTlsServer } from 'node:tls';
 import t, { type Test } from 'tap';
 import type { Fault } from '../../src/simulator/faults.ts';
-import { createAuthority } from '../eks-auth/certificates.ts';
 import type { BrokerProcess } from '../support/broker-process.ts';
+import { createAuthority } from '../support/certificates.ts';
 import { ask, askUntilGiven, type Cluster, holds, startCluster } from './cluster.ts';
 
 // EKS Auth is away in one way or another. Who has a session keeps it, whoever asks for it; who

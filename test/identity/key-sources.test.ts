@@ -11,7 +11,7 @@ import {
 } from '../../src/identity/key-sources.ts';
 import type { ApiServerAccess } from '../../src/kubernetes/access.ts';
 import type { WorkerPool } from '../../src/workers/pool.ts';
-import { createAuthority } from '../eks-auth/certificates.ts';
+import { createAuthority } from '../support/certificates.ts';
 import { signingKey } from '../tokens/signed-tokens.ts';
 import {
   type DocumentServer,

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { createAuthority } from '../eks-auth/certificates.ts';
+import { createAuthority } from '../support/certificates.ts';
 import {
   document,
   documentServer,

@@ -1,10 +1,10 @@
 import t from 'tap';
-import { createDispatcher, type DispatcherOptions } from '../../src/eks-auth/dispatcher.ts';
-import { exchange } from '../../src/eks-auth/exchange.ts';
+import { createDispatcher, type DispatcherOptions } from '../../src/http/dispatcher.ts';
+import { exchange } from '../../src/http/exchange.ts';
+import { startServer } from '../eks-auth/eks-auth-server.ts';
+import { createAuthority } from '../support/certificates.ts';
+import { startProxy } from '../support/connect-proxy.ts';
 import { ManualClock, settle } from '../support/manual-clock.ts';
-import { createAuthority } from './certificates.ts';
-import { startProxy } from './connect-proxy.ts';
-import { startServer } from './eks-auth-server.ts';
 
 type T = Parameters<typeof startServer>[0];
 const LIMITS = { timeout: 10_000, maxBytes: 65_536 };

@@ -1,9 +1,9 @@
 import net, { type AddressInfo, type Socket } from 'node:net';
 import t from 'tap';
-import { createDispatcher, type DispatcherOptions } from '../../src/eks-auth/dispatcher.ts';
-import { exchange } from '../../src/eks-auth/exchange.ts';
+import { createDispatcher, type DispatcherOptions } from '../../src/http/dispatcher.ts';
+import { exchange } from '../../src/http/exchange.ts';
+import { answerWith, startServer } from '../eks-auth/eks-auth-server.ts';
 import { ManualClock, settle } from '../support/manual-clock.ts';
-import { answerWith, startServer } from './eks-auth-server.ts';
 
 const LIMITS = { timeout: 10_000, maxBytes: 1_000 };
 

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { proxyFromEnvironment } from '../../src/eks-auth/proxy.ts';
+import { proxyFromEnvironment } from '../../src/http/proxy.ts';
 
 const proxyOf = (env: Record<string, string>, origin: string) =>
   proxyFromEnvironment(env)(new URL(origin))?.href;

@@ -278,7 +278,7 @@ export async function startBroker(
   if (!signal.aborted) {
     log.info({ clusterName: config.clusterName, sessionScope: config.sessionScope }, 'ready');
     // Not waited for: the broker answers, whatever the API server does.
-    void taint?.lift();
+    void taint?.keepOff();
   }
 
   return {

@@ -1,4 +1,4 @@
-import type { Clock, DurationMs } from '../clock.ts';
+import type { Clock, DurationMs, EpochMs } from '../clock.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { RepeatedFaults } from '../telemetry/repeated-faults.ts';
 import { scrub } from '../telemetry/scrub.ts';
@@ -11,6 +11,16 @@ const MOST_BYTES = 4 * 1024 * 1024;
 /** The pause before the first new try, doubled up to the longest. */
 const FIRST_PAUSE: DurationMs = 250;
 const LONGEST_PAUSE: DurationMs = 30_000;
+/** How long the node is looked at closely, and how often, while it may still be given the taint. */
+const CLOSELY_FOR: DurationMs = 10 * 60_000;
+const CLOSELY: DurationMs = 4_000;
+/** How often it is looked at otherwise. */
+const NOW_AND_THEN: DurationMs = 60_000;
+/**
+ * A node that is older has been given its taints: a new version of the broker on every node of a
+ * large cluster must not have all of them ask every few seconds.
+ */
+const NEW_FOR: DurationMs = 3_600_000;
 
 /** What {@link StartupTaint} is made from. */
 export interface StartupTaintOptions {
@@ -31,13 +41,19 @@ class TryAgainError extends Error {
 }
 
 /**
- * Takes the start-up taint off this node, so that pods are scheduled to it.
+ * Keeps the start-up taint off this node, so that pods are scheduled to it.
+ *
+ * One look is not enough: a managed node group adds its taints after the node has joined, and
+ * Karpenter puts its `startupTaints` back where they were removed before it had registered the
+ * node. So a node that is new is looked at every few seconds for ten minutes, and every node once
+ * a minute.
  *
  * The patch tests the `resourceVersion` that it was made from: where another controller has
  * changed the node meanwhile it fails as a whole and is made anew, so that no taint of another
  * is lost or comes back.
  *
- * @see https://karpenter.sh/docs/concepts/nodepools/#cilium-startup-taint
+ * @see https://github.com/kubernetes-sigs/karpenter/issues/1772
+ * @see https://github.com/kubernetes-sigs/aws-ebs-csi-driver/issues/2447
  */
 export class StartupTaint {
   readonly #options: StartupTaintOptions;
@@ -47,17 +63,24 @@ export class StartupTaint {
     this.#options = options;
   }
 
-  /** Tries until the taint is gone, or {@link stop}; never rejects. */
-  async lift(): Promise<void> {
+  /** Removes the taint whenever it is there, until {@link stop}; never rejects. */
+  async keepOff(): Promise<void> {
     const { faults, log, clock, random, nodeName: node, key } = this.#options;
     const { signal } = this.#stop;
-    for (let pause = FIRST_PAUSE; !signal.aborted; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
+    const closelyUntil = clock.elapsed() + CLOSELY_FOR;
+    let failed = 0;
+    let before: Look['taint'] | undefined;
+    while (!signal.aborted) {
+      let pause: DurationMs;
       try {
-        const lifted = await this.#try();
+        const { taint, createdAt } = await this.#look();
         faults.over('start-up taint');
-        if (lifted) log.info({ node, key }, 'start-up taint removed');
-        else log.info({ node, key }, 'the node has no start-up taint');
-        return;
+        failed = 0;
+        if (taint === 'removed') log.info({ node, key }, 'start-up taint removed');
+        else if (before === undefined) log.info({ node, key }, 'the node has no start-up taint');
+        before = taint;
+        const closely = clock.elapsed() < closelyUntil && clock.now() - createdAt < NEW_FOR;
+        pause = closely ? CLOSELY : NOW_AND_THEN;
       } catch (error) {
         if (signal.aborted) return;
         faults.report('start-up taint', {
@@ -65,8 +88,10 @@ export class StartupTaint {
           fields: { node, key, reason: scrub((error as Error).message) },
           message: 'the start-up taint cannot be removed now',
         });
-        await pauseUpTo(pause, { clock, random, signal });
+        pause = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** failed);
+        failed += 1;
       }
+      await pauseUpTo(pause, { clock, random, signal });
     }
   }
 
@@ -74,21 +99,30 @@ export class StartupTaint {
     this.#stop.abort();
   }
 
-  /** @returns Whether there was a taint to remove. */
-  async #try(): Promise<boolean> {
+  async #look(): Promise<Look> {
     const { client, nodeName, key } = this.#options;
     const path = `/api/v1/nodes/${encodeURIComponent(nodeName)}`;
     const limits = { timeout: TIMEOUT, maxBytes: MOST_BYTES, signal: this.#stop.signal };
-    const { status, body } = await client.get(path, limits);
+    // From the API server's cache: should that be behind, the patch fails and is made anew.
+    const { status, body } = await client.get(`${path}?resourceVersion=0`, limits);
     if (status !== 200) throw new TryAgainError(`reading the node was answered ${status}`);
-    const patch = removal(parsed(body), key);
-    if (patch === undefined) return false;
+    const node = parsed(body);
+    const patch = removal(node, key);
+    const createdAt = createdAtOf(node);
+    if (patch === undefined) return { taint: 'absent', createdAt };
     const patched = await client.patch(path, patch, limits);
     if (patched.status !== 200) {
       throw new TryAgainError(`removing it was answered ${patched.status}`);
     }
-    return true;
+    return { taint: 'removed', createdAt };
   }
+}
+
+/** What a look at the node came to. */
+interface Look {
+  readonly taint: 'absent' | 'removed';
+  /** When the node was made. */
+  readonly createdAt: EpochMs;
 }
 
 /** One step of a JSON patch (RFC 6902). */
@@ -132,4 +166,11 @@ function parsed(body: Buffer): unknown {
   } catch {
     throw new TryAgainError('the node is not JSON');
   }
+}
+
+/** When a node was made; one that does not say is taken for new. */
+function createdAtOf(node: unknown): EpochMs {
+  const { metadata } = node as { metadata: { creationTimestamp?: unknown } };
+  const createdAt = Date.parse(String(metadata.creationTimestamp));
+  return Number.isNaN(createdAt) ? Number.POSITIVE_INFINITY : createdAt;
 }

@@ -164,6 +164,13 @@ t.test('the start-up taint', { skip, timeout: 300_000 }, async (t) => {
     t.strictSame(await taints('node-2'), [OTHER.key, KEY]);
     t.equal((await api.done('/api/v1/nodes/node-1')).spec.providerID, 'aws:///node-1');
 
+    // As Karpenter does with a node that it had not registered yet.
+    const body = { spec: { taints: [OTHER, OURS] } };
+    await api.done('/api/v1/nodes/node-1', { method: 'PATCH', body });
+    await until(async () => !(await taints('node-1')).includes(KEY), 'it stays put back');
+    t.strictSame(await taints('node-1'), [OTHER.key]);
+    await broker.stop();
+
     const again = await startBroker({
       t,
       simulator,
@@ -175,6 +182,10 @@ t.test('the start-up taint', { skip, timeout: 300_000 }, async (t) => {
       env: { NODE_NAME: 'node-1' },
     });
     await again.logged(({ msg }) => msg === 'the node has no start-up taint');
+    t.strictSame(await taints('node-1'), [OTHER.key]);
+    // As a managed node group does, after the node has joined.
+    await api.done('/api/v1/nodes/node-1', { method: 'PATCH', body });
+    await again.logged(({ msg }) => msg === 'start-up taint removed');
     t.strictSame(await taints('node-1'), [OTHER.key]);
   });
 

@@ -14,7 +14,7 @@ export function serverCommand(): Command {
       const config = serverConfig(command, process.env);
       // Loaded here, so that other commands and wrong flags cost no time.
       const [{ startBroker }, { createLog }] = await Promise.all([
-        import('../broker.ts'),
+        import('../broker/broker.ts'),
         import('../telemetry/log.ts'),
       ]);
       const log = createLog(config.verbosity);

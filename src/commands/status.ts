@@ -1,9 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { Command, Option } from 'commander';
+import type { BrokerStatus } from '../broker/status.ts';
 import { parseDuration } from '../config/duration.ts';
 import { reader } from '../config/flag-reader.ts';
 import { askBroker } from '../listener/admin-client.ts';
-import type { BrokerStatus } from '../observation.ts';
 import type { SessionStatus } from '../sessions/session-status.ts';
 import { adminSocketOption, reportingFailure } from './admin-option.ts';
 import { table } from './table.ts';

@@ -1,13 +1,5 @@
-import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
-
-/** The version of this build, from `package.json`. */
-export function version(): string {
-  // The sources are two folders deep; what was built lies in one.
-  const up = import.meta.url.endsWith('.ts') ? '../..' : '..';
-  const file = readFileSync(new URL(`${up}/package.json`, import.meta.url), 'utf8');
-  return (JSON.parse(file) as { version: string }).version;
-}
+import { version } from '../version.ts';
 
 /** `version`: prints the version of the broker and of Node.js. */
 export function versionCommand(): Command {

@@ -5,7 +5,8 @@ import { LINK_LOCAL_HOSTS } from '../config/config.ts';
 import type { CredentialRequests } from '../sessions/credential-requests.ts';
 import type { BoundedLines } from '../telemetry/bounded-lines.ts';
 import type { Log } from '../telemetry/log.ts';
-import type { Metrics, RequestOutcome } from '../telemetry/metrics.ts';
+import type { Metrics } from '../telemetry/metrics/metrics.ts';
+import type { RequestOutcome } from '../telemetry/metrics/request-metrics.ts';
 import type { RepeatedFaults } from '../telemetry/repeated-faults.ts';
 import type { RequestTrace, Tracing } from '../telemetry/tracing.ts';
 import {
@@ -112,7 +113,7 @@ export class CredentialsEndpoint {
   #count(status: number, outcome: RequestOutcome, startedAt: DurationMs, socket: Socket): void {
     const { metrics, clock, lines, sources } = this.#options;
     const duration = clock.elapsed() - startedAt;
-    metrics.answered(status, outcome, duration);
+    metrics.requests.answered(status, outcome, duration);
     lines?.write(
       { address: sources.of(socket).address, status, outcome, milliseconds: duration },
       'request',
@@ -215,7 +216,7 @@ export class CredentialsEndpoint {
     { startedAt, socket }: Pick<Asked, 'startedAt' | 'socket'>,
   ): void {
     this.#count(UNEXPECTED.status, 'error', startedAt, socket);
-    this.#options.metrics.unexpectedErrors.inc();
+    this.#options.metrics.process.unexpectedErrors.inc();
     this.#options.log.error({ err: error }, 'a request failed in a way that it should not');
     if (!response.headersSent) this.#fail(response, UNEXPECTED, trace);
     else response.destroy();

@@ -5,7 +5,7 @@ import { OwnAddresses } from '../network/own-addresses.ts';
 import type { CredentialRequests } from '../sessions/credential-requests.ts';
 import { BoundedLines } from '../telemetry/bounded-lines.ts';
 import type { Log } from '../telemetry/log.ts';
-import type { Metrics } from '../telemetry/metrics.ts';
+import type { Metrics } from '../telemetry/metrics/metrics.ts';
 import { RepeatedFaults } from '../telemetry/repeated-faults.ts';
 import type { Tracing } from '../telemetry/tracing.ts';
 import { CredentialsEndpoint } from './credentials-endpoint.ts';
@@ -175,8 +175,8 @@ export class Listener {
       // Of their own: floods of either kind must not hide the other.
       lines: BoundedLines.of(clock, log),
       sources: this.#sources,
-      onParseError: (status) => metrics.answered(status, 'invalid', 0),
-      onTooMany: () => metrics.connectionsRefused.inc(),
+      onParseError: (status) => metrics.requests.answered(status, 'invalid', 0),
+      onTooMany: () => metrics.requests.connectionsRefused.inc(),
     });
     const { port } = config;
     const optional = host.includes(':') && !config.bindHostsNamed;

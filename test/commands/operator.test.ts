@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import type { BrokerStatus } from '../../src/observation.ts';
+import type { BrokerStatus } from '../../src/broker/status.ts';
 import type { Explanation } from '../../src/sessions/explanation.ts';
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts';
 import { type BrokerProcess, runProgram, startBroker } from '../support/broker-process.ts';

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import type { Test } from 'tap';
-import { type Broker, startBroker } from '../../src/broker.ts';
+import { type Broker, startBroker } from '../../src/broker/broker.ts';
 import { addServerOptions, serverConfig } from '../../src/config/server-options.ts';
 import { freePort } from '../../src/simulator/free-port.ts';
 import {

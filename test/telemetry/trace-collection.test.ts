@@ -133,7 +133,7 @@ async function loaded(t: Test, env: Record<string, string>): Promise<string[]> {
   });
   await broker.stop();
   const urls = readFileSync(`${folder}/loaded`, 'utf8').split('\n');
-  t.ok(urls.some((url) => url.endsWith('/src/broker.ts')));
+  t.ok(urls.some((url) => url.endsWith('/src/broker/broker.ts')));
   return urls
     .map((url) => /\/node_modules\/(@opentelemetry\/(?!api\/).*)$/.exec(url)?.[1] ?? '')
     .filter(Boolean);

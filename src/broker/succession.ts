@@ -1,12 +1,12 @@
-import type { Clock, DurationMs } from './clock.ts';
-import type { Config } from './config/config.ts';
-import type { AdminSocket } from './listener/admin-socket.ts';
-import type { HandedSession, HandOverActions, Heir } from './listener/hand-over.ts';
-import type { Listener } from './listener/listener.ts';
-import { Predecessor } from './listener/predecessor.ts';
-import type { RoleSessions } from './sessions/role-sessions.ts';
-import type { Log } from './telemetry/log.ts';
-import type { Metrics } from './telemetry/metrics.ts';
+import type { Clock, DurationMs } from '../clock.ts';
+import type { Config } from '../config/config.ts';
+import type { AdminSocket } from '../listener/admin-socket.ts';
+import type { HandedSession, HandOverActions, Heir } from '../listener/hand-over.ts';
+import type { Listener } from '../listener/listener.ts';
+import { Predecessor } from '../listener/predecessor.ts';
+import type { RoleSessions } from '../sessions/role-sessions.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { NodeMetrics } from '../telemetry/metrics/node-metrics.ts';
 
 /** How long a predecessor that has handed over may live on before that is an error. */
 const PREDECESSOR_MAY_LIVE: DurationMs = 60_000;
@@ -16,7 +16,7 @@ export interface SuccessionOptions {
   readonly clock: Clock;
   readonly config: Config;
   readonly log: Log;
-  readonly metrics: Pick<Metrics, 'handOvers'>;
+  readonly metrics: Pick<NodeMetrics, 'handOvers'>;
   readonly sessions: RoleSessions;
   readonly listener: Pick<Listener, 'startProbes' | 'stopProbes'>;
   /** Where successors ask. */

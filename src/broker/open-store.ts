@@ -1,12 +1,12 @@
-import type { Clock } from './clock.ts';
-import type { Config } from './config/config.ts';
-import type { RedisConfig } from './config/redis-config.ts';
-import type { RedisSessionStore } from './session-store/redis-session-store.ts';
-import type { RoleSessions } from './sessions/role-sessions.ts';
-import { sessionHolder } from './sessions/stored-sessions.ts';
-import type { Log } from './telemetry/log.ts';
-import type { Metrics } from './telemetry/metrics.ts';
-import type { RepeatedFaults } from './telemetry/repeated-faults.ts';
+import type { Clock } from '../clock.ts';
+import type { Config } from '../config/config.ts';
+import type { RedisConfig } from '../config/redis-config.ts';
+import type { RedisSessionStore } from '../session-store/redis-session-store.ts';
+import type { RoleSessions } from '../sessions/role-sessions.ts';
+import { sessionHolder } from '../sessions/stored-sessions.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { Metrics } from '../telemetry/metrics/metrics.ts';
+import type { RepeatedFaults } from '../telemetry/repeated-faults.ts';
 
 /** What {@link openStore} needs. */
 export interface StoreOptions {
@@ -28,7 +28,7 @@ export interface StoreOptions {
  */
 export async function openStore(options: StoreOptions): Promise<RedisSessionStore> {
   const { config, redis, clock, log, metrics, faults } = options;
-  const { openRedisSessionStore } = await import('./session-store/redis-session-store.ts');
+  const { openRedisSessionStore } = await import('../session-store/redis-session-store.ts');
   const counts = metrics.redis;
   const holder = () => sessionHolder(options.sessions());
   return await openRedisSessionStore({

@@ -1,7 +1,7 @@
-import type { Clock, DurationMs } from './clock.ts';
-import type { Rooms } from './observation.ts';
-import type { RedisSessionStore } from './session-store/redis-session-store.ts';
-import type { WatchedState } from './telemetry/state-watch.ts';
+import type { Clock, DurationMs } from '../clock.ts';
+import type { RedisSessionStore } from '../session-store/redis-session-store.ts';
+import type { WatchedState } from '../telemetry/state-watch.ts';
+import type { Components } from './components.ts';
 
 /** How long after the last call for a token without proof the broker counts as falling back. */
 const FALLBACK_LASTS: DurationMs = 60_000;
@@ -35,19 +35,22 @@ export class TokenScopeFallback {
 }
 
 /** The states whose changes the log tells. */
-export function watchedStates(rooms: Rooms, fallback: TokenScopeFallback): WatchedState[] {
+export function watchedStates(
+  components: Components,
+  fallback: TokenScopeFallback,
+): WatchedState[] {
   return [
-    pace(rooms),
-    keys(rooms),
-    nodeCredentials(rooms),
-    nodeRole(rooms),
-    tokenScope(rooms, fallback),
-    addresses(rooms),
-    ...(rooms.store === undefined ? [] : [redis(rooms.store)]),
+    pace(components),
+    keys(components),
+    nodeCredentials(components),
+    nodeRole(components),
+    tokenScope(components, fallback),
+    addresses(components),
+    ...(components.store === undefined ? [] : [redis(components.store)]),
   ];
 }
 
-function pace({ pace, queue }: Rooms): WatchedState {
+function pace({ pace, queue }: Components): WatchedState {
   return {
     read: () => pace.mode,
     changed(now) {
@@ -63,7 +66,7 @@ function pace({ pace, queue }: Rooms): WatchedState {
   };
 }
 
-function keys({ keyRing }: Rooms): WatchedState {
+function keys({ keyRing }: Components): WatchedState {
   return {
     read: () => (keyRing.keys === undefined ? 'none' : 'usable'),
     changed(now) {
@@ -79,7 +82,7 @@ function keys({ keyRing }: Rooms): WatchedState {
   };
 }
 
-function nodeCredentials({ credentials }: Rooms): WatchedState {
+function nodeCredentials({ credentials }: Components): WatchedState {
   let had = false;
   return {
     read() {
@@ -101,7 +104,7 @@ function nodeCredentials({ credentials }: Rooms): WatchedState {
   };
 }
 
-function nodeRole({ sessions }: Rooms): WatchedState {
+function nodeRole({ sessions }: Components): WatchedState {
   return {
     read: () => (sessions.nodeDenied ? 'denied' : 'may ask'),
     changed(now) {
@@ -112,7 +115,7 @@ function nodeRole({ sessions }: Rooms): WatchedState {
   };
 }
 
-function tokenScope({ keyRing }: Rooms, fallback: TokenScopeFallback): WatchedState {
+function tokenScope({ keyRing }: Components, fallback: TokenScopeFallback): WatchedState {
   return {
     read: () => (fallback.active ? 'fallen back' : 'no'),
     changed(now) {
@@ -131,7 +134,7 @@ function tokenScope({ keyRing }: Rooms, fallback: TokenScopeFallback): WatchedSt
   };
 }
 
-function addresses({ listener, clock }: Rooms): WatchedState {
+function addresses({ listener, clock }: Components): WatchedState {
   let complete = false;
   let readAt = Number.NEGATIVE_INFINITY;
   let bound = 0;

@@ -1,15 +1,15 @@
-import type { Clock } from './clock.ts';
-import type { Config } from './config/config.ts';
-import { PodGate } from './identity/pod-gate.ts';
-import type { ApiClient } from './kubernetes/api-client.ts';
-import { NodePods } from './kubernetes/node-pods.ts';
-import { PodLookup } from './kubernetes/pod-lookup.ts';
-import { PodWatch } from './kubernetes/pod-watch.ts';
-import { OwnAddresses } from './network/own-addresses.ts';
-import { Departures } from './sessions/departures.ts';
-import type { RoleSessions } from './sessions/role-sessions.ts';
-import type { Metrics } from './telemetry/metrics.ts';
-import type { RepeatedFaults } from './telemetry/repeated-faults.ts';
+import type { Clock } from '../clock.ts';
+import type { Config } from '../config/config.ts';
+import { PodGate } from '../identity/pod-gate.ts';
+import type { ApiClient } from '../kubernetes/api-client.ts';
+import { NodePods } from '../kubernetes/node-pods.ts';
+import { PodLookup } from '../kubernetes/pod-lookup.ts';
+import { PodWatch } from '../kubernetes/pod-watch.ts';
+import { OwnAddresses } from '../network/own-addresses.ts';
+import { Departures } from '../sessions/departures.ts';
+import type { RoleSessions } from '../sessions/role-sessions.ts';
+import type { Metrics } from '../telemetry/metrics/metrics.ts';
+import type { RepeatedFaults } from '../telemetry/repeated-faults.ts';
 
 /** What the broker knows of this node's pods. */
 export interface PodAwareness {
@@ -52,20 +52,20 @@ export function watchPods(options: PodAwarenessOptions): PodAwareness {
     clock,
     faults,
     random: Math.random,
-    onListed: counted.listed,
+    onListed: () => counted.lists.inc(),
   });
   const own = new OwnAddresses(clock);
   const gate = new PodGate({
     clock,
     faults,
     pods,
-    lookup: new PodLookup({ client, clock, onLookup: counted.lookup }),
+    lookup: new PodLookup({ client, clock, onLookup: (result) => counted.lookups.inc({ result }) }),
     firstList: watch.settled,
     nodeName,
     isOwn: (address) => own.has(address),
     mode,
     strict: config.strictAddress,
-    onFinding: counted.finding,
+    onFinding: (finding) => counted.findings.inc({ finding }),
   });
   watch.start();
   return {

@@ -1,0 +1,81 @@
+import { type ApiServerAccess, inClusterAccess, kubeconfigAccess } from '../kubernetes/access.ts';
+import type { ApiClient } from '../kubernetes/api-client.ts';
+import type { StartupTaint } from '../kubernetes/startup-taint.ts';
+import type { RoleSessions } from '../sessions/role-sessions.ts';
+import { transportEnvironment } from '../workers/settings.ts';
+import type { Foundation } from './foundation.ts';
+import type { PodAwareness } from './pod-awareness.ts';
+
+/** Pods or the taint of this node were asked for, and nothing leads to the API server. */
+class NoApiServerError extends Error {
+  override readonly name = 'NoApiServerError';
+}
+
+/** The way to the API server; undefined: there is none, or nothing needs it. */
+export interface ApiServer {
+  /** For documents about keys. */
+  readonly access: ApiServerAccess | undefined;
+  /** For this node's pods and its taint. */
+  readonly client: ApiClient | undefined;
+}
+
+/**
+ * Finds the API server, and loads what asks it about this node, where that is wanted.
+ *
+ * @throws KubeconfigError, NoApiServerError
+ */
+export async function apiServer(foundation: Foundation): Promise<ApiServer> {
+  const { config, environment, stops } = foundation;
+  const access =
+    config.kubeconfig === undefined
+      ? await inClusterAccess(environment)
+      : await kubeconfigAccess(config.kubeconfig);
+  const client = await clientFor(access, foundation);
+  stops.defer(() => client?.close());
+  return { access, client };
+}
+
+async function clientFor(
+  access: ApiServerAccess | undefined,
+  { config: { watchPods, startupTaint }, environment, log }: Foundation,
+): Promise<ApiClient | undefined> {
+  if (watchPods === 'off' && startupTaint === undefined) return undefined;
+  if (access === undefined) {
+    const reason =
+      'there is no access to the API server: no service account token, no --kubeconfig';
+    if (watchPods === 'enforce') throw new NoApiServerError(`--watch-pods=enforce: ${reason}`);
+    if (startupTaint !== undefined) throw new NoApiServerError(`--startup-taint: ${reason}`);
+    log.warn({ reason }, 'going on without a watch of pods');
+    return undefined;
+  }
+  const { ApiClient } = await import('../kubernetes/api-client.ts');
+  return new ApiClient(access, transportEnvironment(environment));
+}
+
+/** Begins to watch this node's pods; undefined where that is not wanted. */
+export async function podAwareness(
+  client: ApiClient | undefined,
+  foundation: Foundation,
+  sessions: RoleSessions,
+): Promise<PodAwareness | undefined> {
+  const { watchPods: mode, nodeName } = foundation.config;
+  if (client === undefined || mode === 'off' || nodeName === undefined) return undefined;
+  const { watchPods } = await import('./pod-awareness.ts');
+  const pods = watchPods({ ...foundation, client, mode, nodeName, sessions });
+  foundation.stops.defer(() => pods.stop());
+  return pods;
+}
+
+/** What takes the start-up taint off this node; undefined where that is not wanted. */
+export async function startupTaint(
+  client: ApiClient | undefined,
+  { config, clock, log, faults, stops }: Foundation,
+): Promise<StartupTaint | undefined> {
+  const { startupTaint: key, nodeName } = config;
+  if (client === undefined || key === undefined || nodeName === undefined) return undefined;
+  const { StartupTaint } = await import('../kubernetes/startup-taint.ts');
+  const random = Math.random;
+  const taint = new StartupTaint({ client, key, nodeName, random, clock, log, faults });
+  stops.defer(() => taint.stop());
+  return taint;
+}

@@ -1,0 +1,62 @@
+import { createCredentialsLoader } from '../eks-auth/load-node-credentials.ts';
+import { NodeCredentialsKeeper } from '../eks-auth/node-credentials.ts';
+import { resolveRegion } from '../eks-auth/region.ts';
+import { CallPace } from '../sessions/call-pace.ts';
+import { CallQueue } from '../sessions/call-queue.ts';
+import { EksAuthCaller } from '../workers/eks-auth-caller.ts';
+import { WorkerPool } from '../workers/pool.ts';
+import { transportEnvironment } from '../workers/settings.ts';
+import type { Foundation } from './foundation.ts';
+
+/** What a call to EKS Auth takes: its turn, the node's credentials, and a thread to make it on. */
+export interface CallPath {
+  readonly workers: WorkerPool;
+  readonly credentials: NodeCredentialsKeeper;
+  readonly caller: EksAuthCaller;
+  readonly pace: CallPace;
+  readonly queue: CallQueue;
+}
+
+/** Builds the way to EKS Auth. */
+export function callPath(foundation: Foundation): CallPath {
+  const { config, environment, clock, log, stops } = foundation;
+  const workers = workerPool(foundation);
+  stops.defer(() => workers.close());
+  const credentials = new NodeCredentialsKeeper({
+    clock,
+    load: createCredentialsLoader((message) => log.debug({ message }, 'node credentials')),
+    rotate: config.rotateCredentials,
+  });
+  stops.defer(() => credentials.stop());
+  const caller = new EksAuthCaller({
+    workers,
+    credentials,
+    region: () => resolveRegion(environment),
+    onServiceTime: (time) => {
+      if (!clock.hear(time)) return;
+      log.warn({ aheadBySeconds: Math.round(clock.skew / 1_000) }, "the node's clock is off");
+    },
+  });
+  const pace = new CallPace(clock, config.maxCallQps);
+  const queue = new CallQueue(clock, pace, config.maxServiceQps);
+  stops.defer(() => queue.stop());
+  return { workers, credentials, caller, pace, queue };
+}
+
+function workerPool({ config, environment, version, clock, log, metrics }: Foundation): WorkerPool {
+  return new WorkerPool({
+    threads: config.workers,
+    settings: {
+      clusterName: config.clusterName,
+      endpoint: config.endpoint?.href,
+      fips: /^true$/i.test(environment.AWS_USE_FIPS_ENDPOINT ?? ''),
+      connectTimeout: config.connectTimeout,
+      attemptTimeout: config.attemptTimeout,
+      userAgent: `pod-identity-broker/${version}`,
+      environment: transportEnvironment(environment),
+    },
+    clock,
+    log,
+    onReplaced: () => metrics.process.workersReplaced.inc(),
+  });
+}

@@ -1,0 +1,234 @@
+import type { DurationMs } from '../clock.ts';
+import { Identity } from '../identity/identity.ts';
+import { IssuerSearch } from '../identity/issuer-search.ts';
+import { KeyCache } from '../identity/key-cache.ts';
+import { KeyRing } from '../identity/key-ring.ts';
+import { keySources } from '../identity/key-sources.ts';
+import type { ApiServerAccess } from '../kubernetes/access.ts';
+import type { StartupTaint } from '../kubernetes/startup-taint.ts';
+import { AdminSocket } from '../listener/admin-socket.ts';
+import { Listener } from '../listener/listener.ts';
+import type { RedisSessionStore } from '../session-store/redis-session-store.ts';
+import { CredentialRequests } from '../sessions/credential-requests.ts';
+import { Flights } from '../sessions/flight.ts';
+import { RoleSessions } from '../sessions/role-sessions.ts';
+import { scopeOf, sessionKey } from '../sessions/session-key.ts';
+import { SessionLog } from '../sessions/session-log.ts';
+import { isChosen } from '../sessions/stored-sessions.ts';
+import { UnverifiedBudget } from '../sessions/unverified-budget.ts';
+import { StateWatch } from '../telemetry/state-watch.ts';
+import type { EksAuthCaller } from '../workers/eks-auth-caller.ts';
+import type { WorkerPool } from '../workers/pool.ts';
+import { apiServer, podAwareness, startupTaint } from './api-server.ts';
+import { type CallPath, callPath } from './call-path.ts';
+import type { Components } from './components.ts';
+import { explain } from './explain.ts';
+import { type Foundation, type Given, layFoundation } from './foundation.ts';
+import { metricSources } from './metric-sources.ts';
+import { openStore } from './open-store.ts';
+import type { PodAwareness } from './pod-awareness.ts';
+import { brokerStatus } from './status.ts';
+import { Succession } from './succession.ts';
+import { TokenScopeFallback, watchedStates } from './watched-states.ts';
+
+/** How much longer than a client's wait the broker gives its last answers when it stops. */
+const STOP_MARGIN: DurationMs = 1_000;
+/** How long what was fetched last may take to be kept when the broker stops. */
+const KEEP_TIMEOUT: DurationMs = 500;
+
+/** A broker that is built; what of it is to be started. */
+export interface Composition {
+  readonly workers: WorkerPool;
+  readonly credentials: Components['credentials'];
+  readonly caller: EksAuthCaller;
+  readonly issuer: IssuerSearch;
+  readonly store: RedisSessionStore | undefined;
+  readonly listener: Listener;
+  readonly admin: AdminSocket;
+  readonly succession: Succession;
+  readonly watch: StateWatch;
+  readonly taint: StartupTaint | undefined;
+}
+
+/**
+ * Builds all components, and adds to `given.stops` how each ends. The last to be built ends
+ * first: first nobody asks any more, then nothing is done, then nothing is told.
+ *
+ * @throws KubeconfigError, NoApiServerError, TraceConfigError: it cannot be built as asked for.
+ */
+export async function compose(given: Given): Promise<Composition> {
+  const foundation = await layFoundation(given);
+  const { config, clock, log, metrics, stops } = foundation;
+  const path = callPath(foundation);
+  const { workers } = path;
+  const { access, client } = await apiServer(foundation);
+  const { keyRing, identity } = tokenVerification(foundation, workers, access, () =>
+    requests.adoptUnverified(),
+  );
+  const { store, sessions } = await roleSessions(foundation, path);
+  const pods = await podAwareness(client, foundation, sessions);
+  const fallback = new TokenScopeFallback(clock);
+  const requests: CredentialRequests = credentialRequests(foundation, {
+    identity,
+    keyRing,
+    sessions,
+    queue: path.queue,
+    pods,
+    fallback,
+  });
+  const listener = new Listener({ ...foundation, requests, workersReady: () => workers.ready });
+  const components: Components = {
+    ...path,
+    clock,
+    config,
+    version: foundation.version,
+    sessions,
+    identity,
+    keyRing,
+    listener,
+    store,
+    pods,
+  };
+  metrics.observe(metricSources(components));
+  const watch = new StateWatch(clock, log, watchedStates(components, fallback));
+  stops.defer(() => watch.stop());
+  const taint = await startupTaint(client, foundation);
+  const succession = new Succession({
+    clock,
+    config,
+    log,
+    metrics: metrics.node,
+    sessions,
+    listener,
+    admin: () => admin,
+  });
+  const admin = adminSocket(foundation, components, succession);
+  const issuer = new IssuerSearch({ keyRing, workers, apiServer: access, clock, log });
+  stops.defer(() => issuer.stop());
+  // Until the last answer is out, the operator and a successor are answered too.
+  stops.defer(() => admin.stop());
+  stops.defer(() => listener.stop(config.clientWait + STOP_MARGIN));
+  stops.defer(() => succession.stop());
+  return { ...path, issuer, store, listener, admin, succession, watch, taint };
+}
+
+function tokenVerification(
+  { config, clock, log, metrics, stops }: Foundation,
+  workers: WorkerPool,
+  access: ApiServerAccess | undefined,
+  adoptUnverified: () => Promise<void>,
+): { readonly keyRing: KeyRing; readonly identity: Identity } {
+  const { jwksFile, jwksUri } = config;
+  const keyRing = new KeyRing({
+    clock,
+    log,
+    sourcesOf: (issuer) => keySources(issuer, { workers, jwksFile, jwksUri, apiServer: access }),
+    patience: config.clientWait,
+    cache: config.jwksCache === undefined ? undefined : new KeyCache(config.jwksCache),
+    clusterName: config.clusterName,
+    onChange: (isPublished) => {
+      identity.forgetUnpublished(isPublished);
+      adoptUnverified().catch((error: unknown) => {
+        log.error({ err: error }, 'sessions of unverified tokens could not be adopted');
+      });
+    },
+  });
+  stops.defer(() => keyRing.stop());
+  const identity: Identity = new Identity({
+    clock,
+    workers,
+    keyRing,
+    expected: { audience: config.tokenAudience, nodeName: config.nodeName },
+    maxVerifiedTokens: config.maxVerifiedTokens,
+    maxPodQps: config.maxPodQps,
+    sessionKeyOf: (pod, token) => sessionKey(pod, token, scopeOf(pod, config)),
+    onJudged: (result) => metrics.tokens.localValidation.inc({ result }),
+  });
+  return { keyRing, identity };
+}
+
+async function roleSessions(
+  foundation: Foundation,
+  { queue, caller }: CallPath,
+): Promise<{ readonly store: RedisSessionStore | undefined; readonly sessions: RoleSessions }> {
+  const { config, clock, log, metrics, tracing, faults, stops } = foundation;
+  const { redis } = config;
+  const store = redis && (await openStore({ ...foundation, redis, sessions: () => sessions }));
+  stops.defer(() => store?.stop(KEEP_TIMEOUT));
+  const sessions: RoleSessions = new RoleSessions({
+    clock,
+    log,
+    sessionLog: new SessionLog(log, faults),
+    flights: new Flights({
+      clock,
+      log,
+      queue,
+      assumeRole: (token) => caller.assumeRole(token),
+      audience: config.tokenAudience,
+      flightTimeout: config.flightTimeout,
+      random: Math.random,
+      onCall: (failure, duration) => metrics.calls.called(failure, duration),
+      store,
+    }),
+    store,
+    maxCredentialRetention: config.maxCredentialRetention,
+    maxCacheSize: config.maxCacheSize,
+    random: Math.random,
+    tracing,
+    onRenewal: (renewal) => metrics.sessions.renewed(renewal),
+    onEviction: () => metrics.sessions.evicted(),
+  });
+  stops.defer(() => sessions.stop());
+  return { store, sessions };
+}
+
+function credentialRequests(
+  { config, clock, log, metrics }: Foundation,
+  {
+    pods,
+    fallback,
+    ...rest
+  }: Pick<Components, 'identity' | 'keyRing' | 'sessions' | 'queue'> & {
+    readonly pods: PodAwareness | undefined;
+    readonly fallback: TokenScopeFallback;
+  },
+): CredentialRequests {
+  return new CredentialRequests({
+    ...rest,
+    clock,
+    log,
+    budget: new UnverifiedBudget(clock, config.maxUnverifiedQps, config.maxUnverifiedQpsPerAddress),
+    scopeRules: config,
+    clientWait: config.clientWait,
+    podGate: pods?.gate,
+    onUnverified: (cause) => {
+      metrics.calls.unverified.inc({ cause });
+      fallback.unverified(cause);
+    },
+    onCallSaved: () => metrics.sessions.callSaved(),
+  });
+}
+
+function adminSocket(
+  { config, log }: Foundation,
+  components: Components,
+  succession: Succession,
+): AdminSocket {
+  const { store, sessions } = components;
+  return new AdminSocket(
+    config.adminSocket,
+    {
+      flush: async (chosen) => {
+        // First where others look, so that nothing comes back from there.
+        const reachedStore = store && (await store.flush(chosen));
+        const flushed = sessions.flush((session) => isChosen(chosen, session));
+        log.info({ ...chosen, flushed, reachedStore }, 'sessions flushed by the operator');
+        return { flushed, reachedStore };
+      },
+      status: () => brokerStatus(components),
+      explain: (token) => explain(token, components),
+      handOver: succession.actions,
+    },
+    log,
+  );
+}

@@ -24,14 +24,19 @@ export function callPath(foundation: Foundation): CallPath {
   stops.defer(() => workers.close());
   const credentials = new NodeCredentialsKeeper({
     clock,
-    load: createCredentialsLoader((message) => log.debug({ message }, 'node credentials')),
+    load: createCredentialsLoader({
+      warn: (message) => log.debug({ message }, 'node credentials'),
+      environment: transportEnvironment(environment),
+      connectTimeout: config.connectTimeout,
+      clock,
+    }),
     rotate: config.rotateCredentials,
   });
   stops.defer(() => credentials.stop());
   const caller = new EksAuthCaller({
     workers,
     credentials,
-    region: () => resolveRegion(environment),
+    region: () => resolveRegion(environment, clock),
     onServiceTime: (time) => {
       if (!clock.hear(time)) return;
       log.warn({ aheadBySeconds: Math.round(clock.skew / 1_000) }, "the node's clock is off");
@@ -49,7 +54,7 @@ function workerPool({ config, environment, version, clock, log, metrics }: Found
     settings: {
       clusterName: config.clusterName,
       endpoint: config.endpoint?.href,
-      fips: /^true$/i.test(environment.AWS_USE_FIPS_ENDPOINT ?? ''),
+      fips: config.fips,
       connectTimeout: config.connectTimeout,
       attemptTimeout: config.attemptTimeout,
       userAgent: `pod-identity-broker/${version}`,

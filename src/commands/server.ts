@@ -1,7 +1,9 @@
 import { once } from 'node:events';
 import { Command } from 'commander';
 import { addServerOptions, serverConfig } from '../config/server-options.ts';
+import { readCaBundle } from '../http/ca-bundle.ts';
 import type { Log } from '../telemetry/log.ts';
+import { requireUsableEnvironment } from './aws-environment.ts';
 
 /** Exit status after an unexpected error (EX_SOFTWARE of sysexits.h). */
 const UNEXPECTED = 70;
@@ -12,6 +14,7 @@ export function serverCommand(): Command {
     .description('answer the pods of this node')
     .action(async (_flags, command: Command) => {
       const config = serverConfig(command, process.env);
+      requireUsableEnvironment(command, config, process.env);
       // Loaded here, so that other commands and wrong flags cost no time.
       const [{ startBroker }, { createLog }] = await Promise.all([
         import('../broker/broker.ts'),
@@ -20,6 +23,8 @@ export function serverCommand(): Command {
       const log = createLog(config.verbosity);
       exitOnUnexpected(log);
       try {
+        // Every call would fail without it, so the broker does not start.
+        readCaBundle(process.env);
         const stop = stopSignal();
         const broker = await startBroker(config, process.env, log, stop);
         if (!stop.aborted) await once(stop, 'abort');

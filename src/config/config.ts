@@ -79,6 +79,8 @@ export interface Config {
   readonly maxUnverifiedQpsPerAddress: number;
 
   readonly endpoint: URL | undefined;
+  /** Use the region's FIPS endpoint. */
+  readonly fips: boolean;
   readonly rotateCredentials: boolean;
   /** Renewals a second. */
   readonly maxServiceQps: number;

@@ -240,7 +240,8 @@ export function addServerOptions(command: Command): Command {
  * Turns the flags that `command` has collected into the broker's configuration.
  *
  * @param command - A parsed command that {@link addServerOptions} has prepared.
- * @param environment - For what has no flag: `NODE_NAME`, the node that tokens must name.
+ * @param environment - For what has no flag: `NODE_NAME`, the node that tokens must name, and
+ *   `AWS_USE_FIPS_ENDPOINT`, which all AWS SDKs read.
  */
 export function serverConfig(command: Command, environment: NodeJS.ProcessEnv): Config {
   const flags = command.opts<ServerFlags>();
@@ -275,6 +276,7 @@ export function serverConfig(command: Command, environment: NodeJS.ProcessEnv): 
     maxUnverifiedQps: flags.maxUnverifiedQps,
     maxUnverifiedQpsPerAddress: flags.maxUnverifiedQpsPerAddress,
     endpoint: flags.endpoint,
+    fips: /^true$/i.test(environment.AWS_USE_FIPS_ENDPOINT ?? ''),
     rotateCredentials: flags.rotateCredentials,
     maxServiceQps: flags.maxServiceQps,
     maxCallQps: flags.maxCallQps,

@@ -1,4 +1,5 @@
 import { partition } from '@aws-sdk/core/client';
+import { isRegion } from './region.ts';
 
 /** Input of {@link resolveEndpoint}. */
 export interface EndpointOptions {
@@ -9,9 +10,6 @@ export interface EndpointOptions {
   /** A base URL to use instead of the region's endpoint. Default is none. */
   readonly endpoint?: string | undefined;
 }
-
-/** A host label (RFC 1123): whatever is not one must not get into a host name. */
-const REGION = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 
 /**
  * The base URL of EKS Auth.
@@ -32,8 +30,7 @@ export function resolveEndpoint(options: EndpointOptions): URL {
     if (fips) throw new TypeError('endpoint: a custom endpoint cannot be combined with FIPS');
     return parseEndpoint(endpoint);
   }
-  if (!REGION.test(region))
-    throw new TypeError(`region: not the name of a region: ${quote(region)}`);
+  if (!isRegion(region)) throw new TypeError(`region: not the name of a region: ${quote(region)}`);
   const { dualStackDnsSuffix, supportsFIPS } = partition(region);
   if (fips && !supportsFIPS) throw new TypeError(`region: no FIPS endpoints in ${region}`);
   return new URL(`https://eks-auth${fips ? '-fips' : ''}.${region}.${dualStackDnsSuffix}`);

@@ -59,3 +59,9 @@ export class NodeCredentialsError extends Error {
   override readonly name = 'NodeCredentialsError';
   readonly code = 'ERR_NODE_CREDENTIALS';
 }
+
+/** No source of the SDK's credential chain had credentials, or none answered in time. */
+export class CredentialChainError extends Error {
+  override readonly name = 'CredentialChainError';
+  readonly code = 'ERR_CREDENTIAL_CHAIN';
+}

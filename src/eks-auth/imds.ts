@@ -1,5 +1,5 @@
 import { Agent, request } from 'node:http';
-import type { DurationMs } from '../clock.ts';
+import { type Clock, type DurationMs, systemClock } from '../clock.ts';
 import type { Environment } from '../http/proxy.ts';
 
 /** The instance metadata service did not give what it was asked for. */
@@ -21,17 +21,22 @@ const MAX_BYTES = 16_384;
  *
  * @param path - e.g. `/latest/meta-data/placement/region`.
  * @param env - the environment to read.
+ * @param clock - default is the real time.
  * @throws InstanceMetadataError saying why there is no answer.
  */
-export async function readInstanceMetadata(path: string, env: Environment): Promise<string> {
+export async function readInstanceMetadata(
+  path: string,
+  env: Environment,
+  clock: Clock = systemClock,
+): Promise<string> {
   if ((env.AWS_EC2_METADATA_DISABLED ?? 'false').toLowerCase() !== 'false') {
     throw new InstanceMetadataError('switched off by AWS_EC2_METADATA_DISABLED');
   }
   const base = endpoint(env);
-  const token = await ask(new URL('/latest/api/token', base), 'PUT', {
+  const token = await ask(clock, new URL('/latest/api/token', base), 'PUT', {
     'x-aws-ec2-metadata-token-ttl-seconds': '60',
   });
-  return await ask(new URL(path, base), 'GET', { 'x-aws-ec2-metadata-token': token });
+  return await ask(clock, new URL(path, base), 'GET', { 'x-aws-ec2-metadata-token': token });
 }
 
 function endpoint(env: Environment): string {
@@ -40,12 +45,20 @@ function endpoint(env: Environment): string {
   return ipv6 ? 'http://[fd00:ec2::254]' : 'http://169.254.169.254';
 }
 
-function ask(url: URL, method: string, headers: Record<string, string>): Promise<string> {
+function ask(
+  clock: Clock,
+  url: URL,
+  method: string,
+  headers: Record<string, string>,
+): Promise<string> {
   const { promise, resolve, reject } = Promise.withResolvers<string>();
   const fail = (problem: string, cause?: unknown) =>
     reject(new InstanceMetadataError(`${url.host} ${problem}`, { cause }));
-  const signal = AbortSignal.timeout(TIMEOUT);
-  const call = request(url, { method, headers, agent: new Agent(), signal }, (response) => {
+  const timer = clock.setTimeout(() => {
+    fail(`did not answer within ${TIMEOUT} ms`);
+    call.destroy();
+  }, TIMEOUT);
+  const call = request(url, { method, headers, agent: new Agent() }, (response) => {
     const { statusCode } = response;
     const chunks: Buffer[] = [];
     let size = 0;
@@ -60,14 +73,13 @@ function ask(url: URL, method: string, headers: Record<string, string>): Promise
       if (statusCode === 200) resolve(Buffer.concat(chunks).toString('utf8').trim());
       else fail(`answered ${statusCode} to ${method} ${url.pathname}`);
     });
-    response.on('error', (error) => fail(reason(error, signal), error));
+    response.on('error', (error) => fail(reason(error), error));
   });
-  call.on('error', (error) => fail(reason(error, signal), error));
+  call.on('error', (error) => fail(reason(error), error));
   call.end();
-  return promise;
+  return promise.finally(() => clock.clearTimeout(timer));
 }
 
-function reason(error: Error, signal: AbortSignal): string {
-  if (signal.aborted) return `did not answer within ${TIMEOUT} ms`;
+function reason(error: Error): string {
   return error.message || String((error as NodeJS.ErrnoException).code);
 }

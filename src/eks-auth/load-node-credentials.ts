@@ -1,24 +1,42 @@
 import http from 'node:http';
-import type { DurationMs } from '../clock.ts';
+import type { Clock, DurationMs } from '../clock.ts';
+import type { Environment } from '../http/proxy.ts';
+import { ChainTransport } from './chain-transport.ts';
+import { CredentialChainError } from './failure.ts';
 import { InstanceMetadataError, readInstanceMetadata } from './imds.ts';
 import type { LoadedCredentials } from './node-credentials.ts';
+import { resolveRegion } from './region.ts';
 
 /** For each request to a metadata service. */
 const METADATA_TIMEOUT: DurationMs = 1_000;
 
-/** Receives what the SDK has to say. */
-export type Warn = (message: string) => void;
+/** Input of {@link createCredentialsLoader}. */
+export interface CredentialsLoaderOptions {
+  /** Receives the chain's warnings, e.g. of credentials that were set twice. */
+  readonly warn: (message: string) => void;
+  /** The proxy and CA variables that the chain's calls to AWS follow. Default is none. */
+  readonly environment?: Environment | undefined;
+  /** How long a connection to AWS may take. Default is 1 s. */
+  readonly connectTimeout?: DurationMs | undefined;
+  /** Default is the real time. */
+  readonly clock?: Clock | undefined;
+}
 
 /**
  * Makes a function that reads the node's credentials anew each time, by the SDK's default
  * chain: environment, shared files (with SSO, processes and assumed roles), web identity,
  * container and instance metadata. Reads `process.env`, as the chain does.
  *
- * The chain is imported on the first load, since it is not needed to start.
+ * What the chain asks AWS for (STS, SSO) goes the way of all calls that leave the node, by
+ * proxy where one is set; a metadata service is always asked directly.
  *
- * @param warn - receives the chain's warnings, e.g. of credentials that were set twice.
+ * The chain is imported on the first load, since it is not needed to start.
  */
-export function createCredentialsLoader(warn: Warn): () => Promise<LoadedCredentials> {
+export function createCredentialsLoader(
+  options: CredentialsLoaderOptions,
+): () => Promise<LoadedCredentials> {
+  const { warn, clock } = options;
+  const requestHandler = new ChainTransport(options);
   return async () => {
     const { defaultProvider } = await import('@aws-sdk/credential-provider-node');
     keepProxiesOut();
@@ -29,12 +47,16 @@ export function createCredentialsLoader(warn: Warn): () => Promise<LoadedCredent
       timeout: METADATA_TIMEOUT,
       maxRetries: 1,
       logger: logger(warn),
+      clientConfig: { requestHandler },
+      // STS is asked in the node's region, as by the existing agent's SDK; without this, where
+      // only the instance says which that is, in us-east-1.
+      parentClientConfig: { region: () => resolveRegion(process.env, clock) },
     });
     let loaded: Awaited<ReturnType<typeof load>>;
     try {
       loaded = await load();
     } catch (error) {
-      throw new Error(await explain(error), { cause: error });
+      throw new CredentialChainError(await explain(error, clock), { cause: error });
     }
     const { accessKeyId, secretAccessKey, sessionToken, expiration } = loaded;
     return {
@@ -66,12 +88,12 @@ function isRemote(features: object = {}): boolean {
  * The chain's last word is often "Could not load credentials from any providers", which names
  * no cause. What the instance metadata service says about roles usually is the cause.
  */
-async function explain(error: unknown): Promise<string> {
+async function explain(error: unknown, clock: Clock | undefined): Promise<string> {
   const message = error instanceof Error ? error.message : String(error);
   if (!/could not load credentials from any providers/i.test(message)) return message;
   let metadata: string;
   try {
-    await readInstanceMetadata('/latest/meta-data/iam/security-credentials/', process.env);
+    await readInstanceMetadata('/latest/meta-data/iam/security-credentials/', process.env, clock);
     metadata = 'has a role, but its credentials could not be read';
   } catch (cause) {
     metadata = cause instanceof InstanceMetadataError ? cause.message : String(cause);
@@ -80,7 +102,7 @@ async function explain(error: unknown): Promise<string> {
   return `none in the environment or in profile ${profile} of the shared files; instance metadata: ${metadata}`;
 }
 
-function logger(warn: Warn) {
+function logger(warn: CredentialsLoaderOptions['warn']) {
   const ignore = () => undefined;
   const pass = (...words: unknown[]) =>
     warn(words.map((word) => (word instanceof Error ? word.message : String(word))).join(' '));

@@ -1,6 +1,6 @@
 import type { Clock, DurationMs, EpochMs, Timer } from '../clock.ts';
 import { scrub } from '../telemetry/scrub.ts';
-import { NodeCredentialsError } from './failure.ts';
+import { CredentialChainError, NodeCredentialsError } from './failure.ts';
 
 /** AWS credentials of the node itself: what calls to EKS Auth are signed with. */
 export interface NodeCredentials {
@@ -151,7 +151,7 @@ export class NodeCredentialsKeeper {
   #bounded<Value>(work: Promise<Value>): Promise<Value> {
     const { promise, resolve, reject } = Promise.withResolvers<Value>();
     const timer = this.#clock.setTimeout(
-      () => reject(new Error(`no source answered within ${LOAD_TIMEOUT} ms`)),
+      () => reject(new CredentialChainError(`no source answered within ${LOAD_TIMEOUT} ms`)),
       LOAD_TIMEOUT,
     );
     work.then(resolve, reject);

@@ -1,12 +1,21 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import type { Clock } from '../clock.ts';
 import type { Environment } from '../http/proxy.ts';
 import { readInstanceMetadata } from './imds.ts';
 
-/** No source names a region. */
+/** No source names a region, or one names what cannot be one. */
 export class RegionError extends Error {
   override readonly name = 'RegionError';
   readonly code = 'ERR_REGION';
+}
+
+/** A host label (RFC 1123): whatever is not one must not get into a host name. */
+const REGION = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
+
+/** Whether `text` may be the name of a region; those that AWS has today are not all there will be. */
+export function isRegion(text: string): boolean {
+  return REGION.test(text);
 }
 
 /**
@@ -16,15 +25,19 @@ export class RegionError extends Error {
  * Takes at most 2 s.
  *
  * @param env - the environment to read.
+ * @param clock - default is the real time.
  * @throws RegionError saying what to set.
  */
-export async function resolveRegion(env: Environment): Promise<string> {
+export async function resolveRegion(env: Environment, clock?: Clock): Promise<string> {
   const named = env.AWS_REGION || env.AWS_DEFAULT_REGION || (await fromProfile(env));
-  if (named) return named;
+  if (named) {
+    if (isRegion(named)) return named;
+    throw new RegionError('not the name of a region: check AWS_REGION and the shared config file');
+  }
   let problem: string;
   try {
-    const region = await readInstanceMetadata('/latest/meta-data/placement/region', env);
-    if (region) return region;
+    const region = await readInstanceMetadata('/latest/meta-data/placement/region', env, clock);
+    if (isRegion(region)) return region;
     problem = 'no region in its answer';
   } catch (error) {
     problem = error instanceof Error ? error.message : String(error);

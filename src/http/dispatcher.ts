@@ -1,8 +1,7 @@
-import { X509Certificate } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import type { Dispatcher } from 'undici';
 import type { DurationMs } from '../clock.ts';
+import { readCaBundle } from './ca-bundle.ts';
 import { type Environment, proxyFromEnvironment } from './proxy.ts';
 import { Agent, Client, Pool, ProxyAgent } from './undici.ts';
 
@@ -40,7 +39,7 @@ const DEFAULT_CONNECTIONS = 64;
  * used because it knows no CIDR blocks (clusters exempt their service range with one), sends
  * loopback to the proxy, and applies `HTTP_PROXY` to `https:`.
  *
- * @throws Error naming the variable or option that cannot be used.
+ * @throws CaBundleError, ProxyUrlError naming the variable that cannot be used.
  */
 export function createDispatcher(options: DispatcherOptions = {}): Dispatcher {
   const {
@@ -48,7 +47,7 @@ export function createDispatcher(options: DispatcherOptions = {}): Dispatcher {
     connectTimeout = DEFAULT_CONNECT_TIMEOUT,
     keepAlive = DEFAULT_KEEP_ALIVE,
     connections = DEFAULT_CONNECTIONS,
-    ca = bundle(env),
+    ca = readCaBundle(env),
     clientCertificate,
   } = options;
   // One context for all connections: parsing a hundred roots anew for each would be felt.
@@ -156,22 +155,4 @@ const DISCONNECTS: ReadonlySet<unknown> = new Set(['UND_ERR_SOCKET', 'ECONNRESET
 
 function isDisconnect(error: Error): boolean {
   return 'code' in error && DISCONNECTS.has(error.code);
-}
-
-function bundle(env: Environment): string | undefined {
-  const path = env.AWS_CA_BUNDLE;
-  if (!path) return undefined;
-  let pem: string;
-  try {
-    pem = readFileSync(path, 'utf8');
-  } catch (cause) {
-    throw new Error(`AWS_CA_BUNDLE: cannot read ${path}`, { cause });
-  }
-  try {
-    // Node leaves out what it cannot parse, and would then trust nobody, without a word.
-    new X509Certificate(pem);
-  } catch (cause) {
-    throw new Error(`AWS_CA_BUNDLE: no certificate in ${path}`, { cause });
-  }
-  return pem;
 }

@@ -6,6 +6,17 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 /** Gives the proxy for an origin, or `undefined` where the origin is reached directly. */
 export type ProxyChooser = (origin: URL) => URL | undefined;
 
+/** A variable that should name a proxy does not. Its value may hold a password: it is not repeated. */
+export class ProxyUrlError extends TypeError {
+  override readonly name = 'ProxyUrlError';
+  readonly code = 'ERR_PROXY_URL';
+
+  /** @param variable - Its name. */
+  constructor(variable: string) {
+    super(`${variable}: not an http or https URL`);
+  }
+}
+
 /**
  * Reads `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` (or their lower-case names, which win).
  *
@@ -16,7 +27,7 @@ export type ProxyChooser = (origin: URL) => URL | undefined;
  * carry a port.
  *
  * @param env - the environment to read.
- * @throws TypeError naming the variable that is not the URL of a proxy.
+ * @throws ProxyUrlError naming the variable that is not the URL of a proxy.
  */
 export function proxyFromEnvironment(env: Environment): ProxyChooser {
   const proxies = new Map([
@@ -31,7 +42,12 @@ export function proxyFromEnvironment(env: Environment): ProxyChooser {
 }
 
 function read(env: Environment, name: string): string | undefined {
-  return env[name.toLowerCase()] || env[name] || undefined;
+  return env[nameUsed(env, name)] || undefined;
+}
+
+/** The name under which a variable is set: the one in lower case, where both are. */
+function nameUsed(env: Environment, name: string): string {
+  return env[name.toLowerCase()] ? name.toLowerCase() : name;
 }
 
 function proxyUrl(env: Environment, name: string): URL | undefined {
@@ -40,8 +56,7 @@ function proxyUrl(env: Environment, name: string): URL | undefined {
   // `proxy.example:3128` is commonly written for `http://proxy.example:3128`.
   const url = URL.parse(value.includes('://') ? value : `http://${value}`);
   if (!url?.hostname || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
-    // The value may hold a password: it is not repeated.
-    throw new TypeError(`${name}: not an http or https URL`);
+    throw new ProxyUrlError(nameUsed(env, name));
   }
   return url;
 }

@@ -60,6 +60,30 @@ const REFUSED: readonly {
     args: ['server', '-c', 'x', '--metrics-port=2703'],
     names: ['--metrics-port', '--probe-port'],
   },
+  {
+    name: 'a proxy of a scheme that is not spoken',
+    args: ['server', '-c', 'x'],
+    env: { HTTPS_PROXY: 'socks5://user:secret@proxy:1080' },
+    names: ['HTTPS_PROXY'],
+  },
+  {
+    name: 'a proxy that is no URL, in lower case',
+    args: ['server', '-c', 'x'],
+    env: { http_proxy: 'http://' },
+    names: ['http_proxy'],
+  },
+  {
+    name: 'what cannot be the name of a region',
+    args: ['server', '-c', 'x'],
+    env: { AWS_REGION: 'eu-central-1.attacker.example/' },
+    names: ['AWS_REGION', '"eu-central-1.attacker.example/"'],
+  },
+  {
+    name: 'FIPS at an endpoint of its own',
+    args: ['server', '-c', 'x', '--endpoint', 'https://eks-auth.example'],
+    env: { AWS_USE_FIPS_ENDPOINT: 'true' },
+    names: ['--endpoint', 'AWS_USE_FIPS_ENDPOINT'],
+  },
   { name: 'a word too many', args: ['server', '-c', 'x', 'now'], names: ['now'] },
   { name: 'unknown command', args: ['serve'], names: ['serve'] },
 ];
@@ -73,6 +97,25 @@ for (const { name, args, env = {}, names } of REFUSED) {
     for (const one of names) t.match(stderr, one);
   });
 }
+
+t.test('a CA bundle that cannot be used: a line in the log, exit 1', async (t) => {
+  const empty = `${t.testdir({ 'empty.pem': '' })}/empty.pem`;
+  for (const [file, problem] of [
+    ['/no/such/bundle.pem', 'cannot read'],
+    [empty, 'no certificate in'],
+  ] as const) {
+    const { code, stdout, stderr } = await runProgram(['server', '-c', 'x'], {
+      env: { AWS_CA_BUNDLE: file },
+    });
+    t.equal(code, 1);
+    t.equal(stderr, '');
+    t.match(JSON.parse(stdout), {
+      level: 'fatal',
+      msg: 'cannot run',
+      reason: `AWS_CA_BUNDLE: ${problem} ${file}`,
+    });
+  }
+});
 
 t.test('version', async (t) => {
   const { version } = JSON.parse(

@@ -1,9 +1,13 @@
 import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { createCredentialsLoader } from '../../src/eks-auth/load-node-credentials.ts';
+import { createAuthority } from '../support/certificates.ts';
+import { startProxy } from '../support/connect-proxy.ts';
+import { answerWith, startServer } from './eks-auth-server.ts';
 import { startImds } from './imds-server.ts';
 
 /** Sets the variables that the SDK's chain reads; all others that it knows are taken away. */
@@ -31,7 +35,7 @@ t.test('the environment', async (t) => {
     AWS_SECRET_ACCESS_KEY: 'example',
     AWS_CREDENTIAL_EXPIRATION: '2030-01-01T00:00:00Z',
   });
-  t.strictSame(await createCredentialsLoader(t.fail)(), {
+  t.strictSame(await createCredentialsLoader({ warn: t.fail })(), {
     accessKeyId: 'AKIAENV',
     secretAccessKey: 'example',
     expiresAt: Date.parse('2030-01-01T00:00:00Z'),
@@ -43,7 +47,7 @@ t.test('a shared file, read anew each time', async (t) => {
   const folder = t.testdir({ credentials: profile('AKIAFIRST') });
   const file = join(folder, 'credentials');
   environment(t, { ...NO_IMDS, HOME: folder, AWS_SHARED_CREDENTIALS_FILE: file });
-  const load = createCredentialsLoader(t.fail);
+  const load = createCredentialsLoader({ warn: t.fail });
   t.strictSame(await load(), {
     accessKeyId: 'AKIAFIRST',
     secretAccessKey: 'example',
@@ -74,7 +78,7 @@ t.test('a process that the configuration names', async (t) => {
     `[default]\ncredential_process = cat ${folder}/creds.json\n`,
   );
   environment(t, { ...NO_IMDS, HOME: folder, AWS_CONFIG_FILE: join(folder, 'config') });
-  t.match(await createCredentialsLoader(t.fail)(), {
+  t.match(await createCredentialsLoader({ warn: t.fail })(), {
     accessKeyId: 'ASIAPROCESS',
     expiresAt: Date.parse('2030-01-01T00:00:00Z'),
     remote: false,
@@ -84,7 +88,7 @@ t.test('a process that the configuration names', async (t) => {
 t.test('the instance', async (t) => {
   const imds = await startImds(t);
   environment(t, { HOME: t.testdir(), AWS_EC2_METADATA_SERVICE_ENDPOINT: imds.url });
-  const load = createCredentialsLoader(t.fail);
+  const load = createCredentialsLoader({ warn: t.fail });
   const loaded = await load();
   t.match(loaded, { accessKeyId: 'ASIAINSTANCE', remote: true });
   t.ok((loaded.expiresAt ?? 0) > Date.now() + 3_600_000);
@@ -102,7 +106,7 @@ t.test('the instance is never reached through a proxy', async (t) => {
   const imds = await startImds(t);
   const script = `
     const { createCredentialsLoader } = await import(process.argv[1]);
-    const loaded = await createCredentialsLoader(console.error)();
+    const loaded = await createCredentialsLoader({ warn: console.error })();
     console.log(loaded.accessKeyId);`;
   const module = new URL('../../src/eks-auth/load-node-credentials.ts', import.meta.url).href;
   const variables = { HOME: t.testdir(), AWS_EC2_METADATA_SERVICE_ENDPOINT: imds.url };
@@ -128,8 +132,119 @@ t.test('what the SDK warns of is passed on', async (t) => {
     AWS_SECRET_ACCESS_KEY: 'example',
   });
   const warnings: string[] = [];
-  t.match(await createCredentialsLoader((message) => warnings.push(message))(), {
+  t.match(await createCredentialsLoader({ warn: (message) => warnings.push(message) })(), {
     accessKeyId: 'AKIAFILE',
   });
   t.match(warnings, [/Multiple credential sources/]);
+});
+
+/** STS or SSO, to which only a proxy leads, with a CA of its own; and an instance. */
+async function behindProxy(t: Test, host: 'sts.test' | 'sso.test') {
+  const authority = createAuthority(t);
+  const aws = await startServer(t, authority.issue(host));
+  const proxy = await startProxy(t, aws.port);
+  const imds = await startImds(t);
+  const variables = {
+    AWS_EC2_METADATA_SERVICE_ENDPOINT: imds.url,
+    AWS_ENDPOINT_URL_STS: 'https://sts.test',
+    AWS_ENDPOINT_URL_SSO: 'https://sso.test',
+  };
+  const load = createCredentialsLoader({
+    warn: t.fail,
+    environment: {
+      HTTPS_PROXY: proxy.url,
+      HTTP_PROXY: proxy.url,
+      AWS_CA_BUNDLE: authority.path,
+    },
+  });
+  return { aws, proxy, imds, variables, load };
+}
+
+const assumed = (action: string) =>
+  `<${action}Response xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><${action}Result>
+     <Credentials><AccessKeyId>ASIAASSUMED</AccessKeyId><SecretAccessKey>example</SecretAccessKey>
+     <SessionToken>token</SessionToken><Expiration>2030-01-01T00:00:00Z</Expiration></Credentials>
+   </${action}Result></${action}Response>`;
+
+t.test('STS is reached by proxy and trusted by the bundle, for a web identity', async (t) => {
+  const { aws, proxy, imds, variables, load } = await behindProxy(t, 'sts.test');
+  const HOME = t.testdir({ token: 'web-identity-token' });
+  environment(t, {
+    ...variables,
+    HOME,
+    AWS_ROLE_ARN: 'arn:aws:iam::111122223333:role/node',
+    AWS_WEB_IDENTITY_TOKEN_FILE: `${HOME}/token`,
+  });
+  aws.respond = answerWith(200, assumed('AssumeRoleWithWebIdentity'), {
+    'content-type': 'text/xml',
+  });
+  t.match(await load(), {
+    accessKeyId: 'ASIAASSUMED',
+    expiresAt: Date.parse('2030-01-01T00:00:00Z'),
+    remote: false,
+  });
+  t.strictSame(proxy.asked, ['sts.test:443']);
+  t.match(aws.received, [{ body: /WebIdentityToken=web-identity-token/ }]);
+  t.match(imds.received.at(-1), { url: '/latest/meta-data/placement/region' });
+
+  proxy.mode = 503;
+  aws.sockets.forEach((socket) => void socket.destroy());
+  await t.rejects(load(), { code: 'ERR_CREDENTIAL_CHAIN', message: /503/ });
+});
+
+t.test('STS by proxy, the instance directly, for a profile with a role', async (t) => {
+  const { aws, proxy, imds, variables, load } = await behindProxy(t, 'sts.test');
+  const HOME = t.testdir({
+    '.aws': {
+      config: `[default]
+role_arn = arn:aws:iam::111122223333:role/node
+credential_source = Ec2InstanceMetadata
+`,
+    },
+  });
+  environment(t, { ...variables, HOME });
+  aws.respond = answerWith(200, assumed('AssumeRole'), { 'content-type': 'text/xml' });
+  t.match(await load(), { accessKeyId: 'ASIAASSUMED', remote: false });
+  t.strictSame(proxy.asked, ['sts.test:443'], 'the instance is none of its business');
+  t.match(
+    aws.received,
+    [{ headers: { authorization: /Credential=ASIAINSTANCE\/\d+\/eu-north-1\/sts/ } }],
+    "signed as the instance, for the instance's region",
+  );
+  t.ok(imds.received.length > 0);
+});
+
+t.test('SSO is reached by proxy', async (t) => {
+  const { aws, proxy, variables, load } = await behindProxy(t, 'sso.test');
+  const start = 'https://example.awsapps.com/start';
+  const digest = createHash('sha1').update(start).digest('hex');
+  const HOME = t.testdir({
+    '.aws': {
+      config: `[default]
+sso_start_url = ${start}
+sso_region = eu-west-1
+sso_account_id = 111122223333
+sso_role_name = node
+`,
+      sso: {
+        cache: {
+          [`${digest}.json`]: JSON.stringify({
+            accessToken: 'sso-token',
+            expiresAt: '2030-01-01T00:00:00Z',
+          }),
+        },
+      },
+    },
+  });
+  environment(t, { ...variables, HOME });
+  aws.respond = answerWith(200, {
+    roleCredentials: {
+      accessKeyId: 'ASIASSO',
+      secretAccessKey: 'example',
+      sessionToken: 'token',
+      expiration: Date.parse('2030-01-01T00:00:00Z'),
+    },
+  });
+  t.match(await load(), { accessKeyId: 'ASIASSO', remote: false });
+  t.strictSame(proxy.asked, ['sso.test:443']);
 });

@@ -1,6 +1,9 @@
+import type { ServerResponse } from 'node:http';
 import t from 'tap';
 import { readInstanceMetadata } from '../../src/eks-auth/imds.ts';
 import { resolveRegion } from '../../src/eks-auth/region.ts';
+import { ManualClock } from '../support/manual-clock.ts';
+import { until } from '../support/until.ts';
 import { answerWith } from './eks-auth-server.ts';
 import { startImds } from './imds-server.ts';
 
@@ -9,6 +12,13 @@ const NO_IMDS = { AWS_EC2_METADATA_DISABLED: 'true' };
 t.test('the environment says it', async (t) => {
   t.equal(await resolveRegion({ AWS_REGION: 'eu-west-1', AWS_DEFAULT_REGION: 'x' }), 'eu-west-1');
   t.equal(await resolveRegion({ AWS_REGION: '', AWS_DEFAULT_REGION: 'eu-west-2' }), 'eu-west-2');
+});
+
+t.test('what cannot be a region is none', async (t) => {
+  const HOME = t.testdir({ '.aws': { config: '[default]\nregion = eu.west/1\n' } });
+  for (const env of [{ AWS_REGION: 'eu_west_1' }, { ...NO_IMDS, HOME }]) {
+    await t.rejects(resolveRegion(env), { code: 'ERR_REGION', message: /check AWS_REGION/ });
+  }
 });
 
 t.test('the shared files say it', async (t) => {
@@ -67,15 +77,25 @@ t.test('nobody says it', async (t) => {
 t.test('a silent service is given up after a second', async (t) => {
   const imds = await startImds(t);
   const env = { AWS_EC2_METADATA_SERVICE_ENDPOINT: imds.url };
-  imds.instance.answers = false;
-  await t.rejects(readInstanceMetadata('/latest/meta-data/placement/region', env), {
-    message: /did not answer within 1000 ms/,
-  });
-  imds.respond = (response) => {
-    response.writeHead(200, { 'content-length': '9' });
-    response.write('half');
-  };
-  await t.rejects(readInstanceMetadata('/latest/meta-data/placement/region', env), {
-    message: /did not answer within 1000 ms/,
-  });
+  for (const respond of [
+    () => undefined,
+    (response: ServerResponse) => {
+      response.writeHead(200, { 'content-length': '9' });
+      response.write('half');
+    },
+  ]) {
+    imds.respond = respond;
+    const [clock, asked] = [new ManualClock(), imds.received.length];
+    const given = t.rejects(
+      readInstanceMetadata('/latest/meta-data/placement/region', env, clock),
+      { code: 'ERR_INSTANCE_METADATA', message: /did not answer within 1000 ms/ },
+    );
+    await until(() => imds.received.length > asked, 'a request');
+    await clock.advance(999);
+    t.equal(clock.pending, 1, 'it may still come');
+    await clock.advance(1);
+    await given;
+    await until(() => imds.sockets.size === 0, 'the end of the connection');
+    t.equal(clock.pending, 0);
+  }
 });

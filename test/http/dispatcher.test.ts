@@ -65,7 +65,10 @@ t.test('a client certificate is presented to a server that asks', async (t) => {
 t.test('a bundle that cannot be used is named', async (t) => {
   const folder = t.testdir({ empty: '', 'bad.pem': '-----BEGIN CERTIFICATE-----\nnonsense\n' });
   const bundle = (path: string) => () => createDispatcher({ env: { AWS_CA_BUNDLE: path } });
-  t.throws(bundle(`${folder}/missing`), { message: /^AWS_CA_BUNDLE: cannot read .*missing/ });
+  t.throws(bundle(`${folder}/missing`), {
+    code: 'ERR_CA_BUNDLE',
+    message: /^AWS_CA_BUNDLE: cannot read .*missing/,
+  });
   t.throws(bundle(`${folder}/empty`), { message: /^AWS_CA_BUNDLE: no certificate in .*empty/ });
   t.throws(bundle(`${folder}/bad.pem`), { message: /^AWS_CA_BUNDLE: no certificate in .*bad/ });
   t.doesNotThrow(bundle(''));

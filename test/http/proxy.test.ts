@@ -22,8 +22,12 @@ t.test('lower case wins; the scheme may be left out', async (t) => {
 t.test('what is not the URL of a proxy is refused, and not repeated', async (t) => {
   for (const value of ['socks5://user:secret@host', 'http://', '://secret', 'http://:secret@']) {
     t.throws(() => proxyFromEnvironment({ HTTPS_PROXY: value }), {
-      name: 'TypeError',
+      name: 'ProxyUrlError',
+      code: 'ERR_PROXY_URL',
       message: 'HTTPS_PROXY: not an http or https URL',
+    });
+    t.throws(() => proxyFromEnvironment({ HTTPS_PROXY: 'http://good', https_proxy: value }), {
+      message: 'https_proxy: not an http or https URL',
     });
   }
 });

@@ -12,10 +12,20 @@ const HEADER = `# Made from the chart by .tools/render-manifests.mjs. Write the 
 # CLUSTER_NAME and that of the image for IMAGE_REPOSITORY.
 `;
 
+const REGION = `# Write your region for REGION_NAME: hybrid nodes have no metadata service that names it.
+`;
+
+function header(variant) {
+  return variant === 'cloud' ? HEADER : HEADER + REGION;
+}
+
 /** The manifests as they have to be: path → text. */
 export function renderManifests() {
   return new Map(
-    VARIANTS.map((variant) => [`${DEPLOY}manifests/${variant}.yaml`, HEADER + render(variant)]),
+    VARIANTS.map((variant) => [
+      `${DEPLOY}manifests/${variant}.yaml`,
+      header(variant) + render(variant),
+    ]),
   );
 }
 
@@ -27,6 +37,7 @@ function render(variant) {
       // A helm that Go installs takes the cluster for a very old one.
       ...['--kube-version=1.34.1', '--set', 'clusterName=CLUSTER_NAME'],
       ...['--set', 'image.repository=IMAGE_REPOSITORY'],
+      ...(variant === 'cloud' ? [] : ['--set', 'env.AWS_REGION=REGION_NAME']),
       ...VARIANTS.flatMap((one) => ['--set', `daemonsets.${one}.create=${one === variant}`]),
     ],
     { encoding: 'utf8' },

@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseAllDocuments } from 'yaml';
 import { chartToolsFolder, installChartTools } from '../../.tools/chart-tools.mjs';
@@ -25,9 +26,13 @@ export function needsChartTools(): string | false {
   return problem === undefined || process.env.CI === 'true' ? false : problem;
 }
 
-/** Renders the chart as `helm install` does. */
+/**
+ * Renders the chart as `helm install` does.
+ *
+ * @param values - Text: as a file has it, in helm's own reading of YAML.
+ */
 export function helmTemplate(
-  values: Values,
+  values: Values | string,
   ...args: readonly string[]
 ): { readonly code: number | null; readonly text: string; readonly stderr: string } {
   const words = ['template', 'pod-identity-broker', CHART, '--namespace=kube-system'];
@@ -35,22 +40,35 @@ export function helmTemplate(
   const { status, stdout, stderr } = spawnSync(
     `${chartToolsFolder()}/helm`,
     [...words, '--kube-version=1.34.1', '--values=-', ...args],
-    { encoding: 'utf8', input: JSON.stringify(values), env: { HOME: '/nonexistent' } },
+    {
+      encoding: 'utf8',
+      input: typeof values === 'string' ? values : JSON.stringify(values),
+      env: { HOME: '/nonexistent' },
+    },
   );
   return { code: status, text: stdout, stderr };
 }
 
 /** What a chart with these values makes. @throws Error with helm's complaint. */
 export function render(values: Values): Manifest[] {
-  const { code, text, stderr } = helmTemplate({ ...REQUIRED, ...values });
+  return renderText(JSON.stringify({ ...REQUIRED, ...values }));
+}
+
+/** What a chart with the values of a file makes. @throws Error with helm's complaint. */
+export function renderText(values: string): Manifest[] {
+  const { code, text, stderr } = helmTemplate(values);
   if (code !== 0) throw new Error(stderr);
   return parseManifests(text);
 }
 
-/** The manifests of a text. */
+/** The manifests of a text. @throws Error for what is no YAML, as where a key is there twice. */
 export function parseManifests(text: string): Manifest[] {
   return parseAllDocuments(text)
-    .map((document) => document.toJS())
+    .map((document) => {
+      const [error] = document.errors;
+      if (error !== undefined) throw error;
+      return document.toJS();
+    })
     .filter((manifest) => manifest !== null);
 }
 
@@ -72,4 +90,16 @@ export function faults(manifests: readonly Manifest[]): string[] {
 /** The manifests of a kind. */
 export function ofKind(manifests: readonly Manifest[], kind: string): Manifest[] {
   return manifests.filter((manifest) => manifest.kind === kind);
+}
+
+/** A values file of the existing chart, as its user has it. */
+export const EXISTING_VALUES = readFileSync(
+  new URL('values/existing-chart.yaml', import.meta.url),
+  'utf8',
+);
+
+/** The same after its user has deleted what has to go, and named the image. */
+export function existingValues(): string {
+  const kept = EXISTING_VALUES.replace(/^.* # delete\n/gm, '');
+  return kept.replace(/^image:\n/m, `image:\n  repository: ${REQUIRED.image.repository}\n`);
 }

@@ -41,7 +41,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- else if .digest }}
 {{- printf "%s@%s" .repository .digest }}
 {{- else }}
-{{- printf "%s:%s" .repository (default $.Chart.AppVersion .tag) }}
+{{- printf "%s:%s" .repository (include "broker.text" .tag | default $.Chart.AppVersion) }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -54,14 +54,44 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
+{{- /* A value as text: numbers of YAML are floats, which would print as 1e+06. */ -}}
+{{- define "broker.text" -}}
+{{- if and (kindIs "float64" .) (eq (floor .) .) }}{{ int64 . }}{{ else if not (kindIs "invalid" .) }}{{ toString . }}{{ end }}
+{{- end }}
+
+{{- /* A map whose values are text, as labels, annotations and variables have to be. */ -}}
+{{- define "broker.texts" -}}
+{{- $texts := dict }}
+{{- range $key, $value := . }}
+{{- $_ := set $texts $key (include "broker.text" $value) }}
+{{- end }}
+{{- toYaml $texts }}
+{{- end }}
+
 {{- /* Flags and values of a map, a list item each; a list repeats its flag. */ -}}
 {{- define "broker.args" -}}
 {{- range $flag, $value := . }}
 {{- range $one := (kindIs "slice" $value | ternary $value (list $value)) }}
 - {{ $flag | quote }}
-- {{ $one | toString | quote }}
+- {{ include "broker.text" $one | quote }}
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{- /* Lists of objects as one, by `key`: a later one takes the place of an earlier one. */ -}}
+{{- define "broker.merged" -}}
+{{- $key := .key }}
+{{- $merged := list }}
+{{- range $list := .lists }}
+{{- range $one := $list | default list }}
+{{- $kept := list }}
+{{- range $merged }}
+{{- if ne (get . $key) (get $one $key) }}{{ $kept = append $kept . }}{{ end }}
+{{- end }}
+{{- $merged = append $kept $one }}
+{{- end }}
+{{- end }}
+{{- dict "list" $merged | toYaml }}
 {{- end }}
 
 {{- /* Beside the old pod, unless told otherwise, or ports are declared, which only one can have. */ -}}
@@ -78,7 +108,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- /* Half of the memory limit in MiB: what a heap may take. Empty without a limit. */ -}}
 {{- define "broker.heapMiB" -}}
 {{- with (.Values.resources.limits | default dict).memory }}
-{{- $limit := toString . }}
+{{- $limit := include "broker.text" . }}
 {{- $number := regexFind "^[0-9]+" $limit | int64 }}
 {{- $unit := regexFind "[A-Za-z]*$" $limit }}
 {{- $bytes := dict "" 1 "k" 1000 "Ki" 1024 "M" 1000000 "Mi" 1048576 "G" 1000000000 "Gi" 1073741824 }}
@@ -86,9 +116,18 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
+{{- /* What becomes of tokens that their pod does not present. */ -}}
+{{- define "broker.watchPods" -}}
+{{- if eq (toString .Values.watchPods) "false" }}off
+{{- else if .Values.watchPods }}{{ .Values.watchPods }}
+{{- else if (.Values.podLivenessCheck).enabled }}enforce
+{{- else }}audit
+{{- end }}
+{{- end }}
+
 {{- /* Whether the server talks to the API server, and has a token for that. */ -}}
 {{- define "broker.needsApiServer" -}}
-{{- if or (ne .Values.watchPods "off") .Values.startupTaint }}yes{{ end }}
+{{- if or (ne (include "broker.watchPods" .) "off") .Values.startupTaint }}yes{{ end }}
 {{- end }}
 
 {{- /* A ClusterRole of the server's service account; takes `root`, `suffix` and `rules`. */ -}}

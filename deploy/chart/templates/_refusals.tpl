@@ -5,8 +5,25 @@
 {{- if eq .clusterName "EKS_CLUSTER_NAME" }}
 {{- $refused = append $refused "clusterName: EKS_CLUSTER_NAME stands for the name of your cluster; write that name" }}
 {{- end }}
-{{- if eq (toString (.env).AWS_REGION) "AWS_REGION_NAME" }}
-{{- $refused = append $refused "env.AWS_REGION: AWS_REGION_NAME stands for your region; write its name, or leave it out: the instance metadata service names it" }}
+{{- $hybrid := list }}
+{{- range $name := list "hybrid" "hybrid-bottlerocket" }}
+{{- if (get $.Values.daemonsets $name).create }}{{ $hybrid = append $hybrid $name }}{{ end }}
+{{- end }}
+{{- $region := (.env).AWS_REGION | default (.env).AWS_DEFAULT_REGION }}
+{{- if eq (toString $region) "AWS_REGION_NAME" }}
+{{- $refused = append $refused (printf "env.AWS_REGION: AWS_REGION_NAME stands for your region; write its name%s" (empty $hybrid | ternary ", or leave it out: the instance metadata service names it" "")) }}
+{{- else if and $hybrid (not $region) }}
+{{- $refused = append $refused (printf "env.AWS_REGION: is required with daemonsets.%s: these nodes have no instance metadata service that would name it" (first $hybrid)) }}
+{{- end }}
+{{- $agentsImage := or .image.containerRegistry .image.region (contains "eks-pod-identity-agent" (.image.override | default "")) }}
+{{- $tag := include "broker.text" .image.tag }}
+{{- if and $tag (or $agentsImage (contains "eksbuild" $tag)) }}
+{{- $refused = append $refused (printf "image.tag: %s is of the existing agent's image; leave it out: the chart names its own version" $tag) }}
+{{- end }}
+{{- range $key := list "nameOverride" "fullnameOverride" }}
+{{- if contains "eks-pod-identity-agent" (get $.Values $key | default "") }}
+{{- $refused = append $refused (printf "%s: is the name of the existing agent's objects, which may still be there; leave it out" $key) }}
+{{- end }}
 {{- end }}
 {{- if .image.containerRegistry }}
 {{- $refused = append $refused "image.containerRegistry: is where the existing agent's image is kept; write image.repository, the whole name of this one without its tag" }}
@@ -34,25 +51,34 @@
 {{- if and .agent.advertiseProxyPort ((.updateStrategy).rollingUpdate).maxSurge }}
 {{- $refused = append $refused "agent.advertiseProxyPort: with updateStrategy.rollingUpdate.maxSurge the new pod would wait for the old one's ports, and the old one for the new; write false" }}
 {{- end }}
-{{- if (.podLivenessCheck).enabled }}
-{{- $refused = append $refused "podLivenessCheck.enabled: write watchPods: enforce, or audit to see first what that would refuse" }}
+{{- $watch := include "broker.watchPods" $ }}
+{{- if and (.podLivenessCheck).enabled (ne $watch "enforce") }}
+{{- $refused = append $refused (printf "podLivenessCheck.enabled: refuses, which watchPods: %s does not; leave one of the two out" $watch) }}
 {{- end }}
-{{- if and .strictAddress (eq .watchPods "off") }}
+{{- if and .strictAddress (eq $watch "off") }}
 {{- $refused = append $refused "strictAddress: needs watchPods: audit or enforce" }}
 {{- end }}
-{{- if and (or (ne .watchPods "off") .startupTaint) (not .serviceAccount.create) (not .serviceAccount.name) }}
-{{- $refused = append $refused "serviceAccount.name: is required with watchPods or startupTaint: rights for the namespace's default account would be everybody's" }}
+{{- if and (include "broker.needsApiServer" $) (not .serviceAccount.create) (not .serviceAccount.name) }}
+{{- $reason := eq $watch "off" | ternary "startupTaint" (printf "watchPods: %s%s" $watch (and (eq $watch "audit") (not .watchPods) | ternary " (the default)" "")) }}
+{{- $refused = append $refused (printf "serviceAccount: %s needs rights, and those of the namespace's default account would be everybody's; write serviceAccount.create: true, or the name of an account%s" $reason (eq $watch "off" | ternary "" ", or watchPods: off")) }}
 {{- end }}
-{{- if and .redis.url (not .redis.secretName) }}
-{{- $refused = append $refused "redis.secretName: redis.url needs it: the secret with the key that sessions are sealed under" }}
+{{- if and .redis.url (not .redis.secretName) (not .redis.keyHostPath) }}
+{{- $refused = append $refused "redis.secretName: redis.url needs it, or redis.keyHostPath: where the key is that sessions are sealed under" }}
 {{- end }}
-{{- if and .redis.secretName (not .redis.url) }}
-{{- $refused = append $refused "redis.url: redis.secretName is of no use without it" }}
+{{- range $key := list "secretName" "keyHostPath" }}
+{{- if and (get $.Values.redis $key) (not $.Values.redis.url) }}
+{{- $refused = append $refused (printf "redis.url: redis.%s is of no use without it" $key) }}
+{{- end }}
+{{- end }}
+{{- range $key := list "passwordEntry" "caEntry" }}
+{{- if and (get $.Values.redis $key) (not $.Values.redis.secretName) }}
+{{- $refused = append $refused (printf "redis.secretName: redis.%s needs it" $key) }}
+{{- end }}
 {{- end }}
 {{- if and .redis.url (eq .redis.sharing "cluster") (ne .sessionScope "service-account") }}
 {{- $refused = append $refused (printf "redis.sharing: cluster has nothing to share with sessionScope %s; write node" .sessionScope) }}
 {{- end }}
-{{- $limit := toString ((.resources.limits | default dict).memory | default "") }}
+{{- $limit := include "broker.text" ((.resources.limits | default dict).memory) }}
 {{- if and $limit (not (regexMatch "^[0-9]+(k|Ki|M|Mi|G|Gi)?$" $limit)) }}
 {{- $refused = append $refused (printf "resources.limits.memory: %s: write a whole number of Mi or Gi; the heap is half of it" $limit) }}
 {{- end }}

@@ -81,3 +81,59 @@ volumes:
       path: {{ . }}
       type: Directory
 {{- end }}
+
+{{- /* What the server's container has in every variant; takes the variant. */ -}}
+{{- define "broker.securityContext" -}}
+runAsUser: {{ .runAsUser }}
+runAsGroup: {{ .runAsUser }}
+runAsNonRoot: {{ ne (int .runAsUser) 0 }}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+  add: [NET_BIND_SERVICE]
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{- /* Volumes of every variant and where they are mounted; takes `root` and `isolated`. */ -}}
+{{- define "broker.volumes" -}}
+{{- $redis := .root.Values.redis }}
+volumeMounts:
+  - name: run
+    mountPath: /run/pod-identity-broker
+  {{- if and $redis.url $redis.secretName }}
+  - name: redis
+    mountPath: /etc/pod-identity-broker/redis
+    readOnly: true
+  {{- end }}
+  {{- if and $redis.url $redis.keyHostPath }}
+  - name: redis-key
+    mountPath: /etc/pod-identity-broker/redis-key
+    readOnly: true
+  {{- end }}
+  {{- if .isolated }}
+  - name: ca-bundle
+    mountPath: /etc/pki/tls/certs/ca-bundle.crt
+    readOnly: true
+  {{- end }}
+volumes:
+  # Of the node, so that one version of the broker finds the other's socket.
+  - name: run
+    hostPath:
+      path: /run/pod-identity-broker
+      type: DirectoryOrCreate
+  - name: redis
+    secret:
+      secretName: {{ $redis.secretName }}
+      # 0440
+      defaultMode: 288
+  - name: redis-key
+    hostPath:
+      path: {{ $redis.keyHostPath }}
+      type: File
+  - name: ca-bundle
+    hostPath:
+      path: /etc/pki/tls/certs/ca-bundle.crt
+      type: File
+{{- end }}

@@ -9,7 +9,8 @@ import type { DurationMs } from '../clock.ts';
  * - `node-credentials`: the node's own AWS credentials, or its clock.
  * - `refused`: no association, or its role may not be assumed.
  * - `token`: this service account token is spent; another of the session may still work.
- * - `request`: a defect of ours.
+ * - `request`: a defect of ours, or of how we were set up where there is no `status`: EKS Auth
+ *   never saw such a call.
  * - `malformed`: an answer that cannot be read, or that lacks something.
  */
 export type AssumeRoleFailureKind =

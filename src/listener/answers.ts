@@ -80,7 +80,9 @@ export function errorAnswer(answer: Exclude<Answer, { kind: 'credentials' }>): E
 
 /** What EKS Auth says of this pod or its token; trying again soon would not help. */
 function isRefusal({ kind, status }: FetchFailure): boolean {
-  if (kind !== 'refused' && kind !== 'token' && kind !== 'request') return false;
+  // Without a status it is not EKS Auth that said no: it was never asked, and may be next time.
+  if (kind === 'request') return status !== undefined && status >= 400 && status < 500;
+  if (kind !== 'refused' && kind !== 'token') return false;
   return status === undefined || (status >= 400 && status < 500);
 }
 

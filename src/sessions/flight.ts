@@ -309,8 +309,11 @@ function keepsPlace({ kind, code }: FetchFailure): boolean {
   return kind === 'throttled' || (kind === 'waiting' && code !== QUEUE_FULL);
 }
 
-function callResult({ kind }: FetchFailure): CallResult {
+function callResult({ kind, status }: FetchFailure): CallResult {
   switch (kind) {
+    // What never reached EKS Auth says nothing about a session, and will not for the next one.
+    case 'request':
+      return status === undefined ? 'failed' : 'answered';
     case 'throttled':
       return 'throttled';
     case 'service':

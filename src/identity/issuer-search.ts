@@ -19,8 +19,8 @@ export interface IssuerSearchOptions {
 
 /**
  * Finds out whose tokens are believed: the issuer that was given; else the one that the API
- * server names; else the one of an earlier run, or of the first token that EKS Auth accepts.
- * Never one that only a token has named.
+ * server names; else the one of an earlier run, until EKS Auth accepts another's token; else the
+ * one of the first token that EKS Auth accepts. Never one that only a token has named.
  */
 export class IssuerSearch {
   readonly #options: IssuerSearchOptions;
@@ -54,7 +54,7 @@ export class IssuerSearch {
     const kept = await keyRing.recall();
     if (given !== undefined) await keyRing.useIssuer(given);
     else if (apiServer !== undefined) await this.#askApiServer(apiServer, true);
-    else if (kept !== undefined) await keyRing.useIssuer(kept);
+    else if (kept !== undefined) await keyRing.useIssuer(kept, { remembered: true });
     else log.info('the token issuer is taken from the first token that EKS Auth accepts');
   }
 

@@ -44,6 +44,8 @@ export interface KeyRingOptions {
 export class KeyRing {
   readonly #options: KeyRingOptions;
   #issuer: string | undefined;
+  /** The issuer is that of an earlier run, which the cluster may have changed since. */
+  #remembered = false;
   #sources: readonly KeySource[] = [];
   #keys: KeySet | undefined;
   #confirmedAt: EpochMs = 0;
@@ -151,13 +153,29 @@ export class KeyRing {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Sets the issuer, from a source that is trusted, and fetches its keys. */
-  useIssuer(issuer: string): Promise<boolean> {
+  /**
+   * Sets the issuer, from a source that is trusted, and fetches its keys.
+   *
+   * @param remembered - It is that of an earlier run: {@link learnIssuer} may put another in its
+   *   place.
+   * @returns Whether the keys have changed.
+   */
+  useIssuer(issuer: string, { remembered = false } = {}): Promise<boolean> {
+    this.#remembered = remembered;
     if (this.#issuer === issuer) return this.#fetching ?? Promise.resolve(false);
     this.#issuer = issuer;
     this.#proven = false;
     this.#sources = this.#options.sourcesOf(issuer);
     return this.fetch();
+  }
+
+  /**
+   * EKS Auth has accepted a token of `issuer`, which is this cluster's then: it is used if none is
+   * known, or if the one of an earlier run has not signed a single token that was seen since.
+   */
+  learnIssuer(issuer: string): void {
+    if (this.#issuer !== undefined && !(this.#remembered && !this.#proven)) return;
+    void this.useIssuer(issuer);
   }
 
   /** A token has verified under the key set `id`. */

@@ -49,7 +49,7 @@ export interface CredentialRequestsOptions {
   readonly scopeRules: ScopeRules;
   /** How long a request waits for its credentials. */
   readonly clientWait: DurationMs;
-  readonly keyRing: Pick<KeyRing, 'onceFetched' | 'issuer' | 'useIssuer'>;
+  readonly keyRing: Pick<KeyRing, 'onceFetched' | 'learnIssuer'>;
   /** Tells whether a token is presented by its pod, where pods are watched. */
   readonly podGate?: Pick<PodGate, 'admits' | 'judge'> | undefined;
   /** A request goes to EKS Auth because its token cannot be verified here. */
@@ -217,7 +217,7 @@ export class CredentialRequests {
     address: string,
     waiter: Waiter,
   ): Promise<Answer | undefined> {
-    const { sessions, budget, onUnverified, podGate } = this.#options;
+    const { sessions, budget, onUnverified, podGate, keyRing } = this.#options;
     const key = tokenSessionKey(token);
     const live = { token, pod };
     if (!sessions.isAnswered(key, token)) {
@@ -235,7 +235,7 @@ export class CredentialRequests {
     this.#unverifiedSessions = true;
     const opened = sessions.open(key, 'token', live, 'unverified', traceOf(waiter));
     if (opened.kind === 'fetch' && !opened.joined) {
-      void opened.fetch.landed.then((landed) => landed.ok && this.#accepted(pod.issuer));
+      void opened.fetch.landed.then((landed) => landed.ok && keyRing.learnIssuer(pod.issuer));
     }
     return await this.#await(opened, live, address, waiter);
   }
@@ -313,12 +313,6 @@ export class CredentialRequests {
       },
       'credentials handed to pod',
     );
-  }
-
-  /** EKS Auth has accepted a token: its issuer is this cluster's, if none is known yet. */
-  #accepted(issuer: string): void {
-    const { keyRing } = this.#options;
-    if (keyRing.issuer === undefined) void keyRing.useIssuer(issuer);
   }
 
   /** Waits for a while, or until a fetch of keys has ended. */

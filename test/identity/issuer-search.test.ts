@@ -83,12 +83,48 @@ t.test('then the one of an earlier run', async (t) => {
   search.stop();
 });
 
+t.test('that one gives way to what EKS Auth accepts, until a token has proven it', async (t) => {
+  const replaced = setUp({ kept: KEPT });
+  replaced.search.start(undefined);
+  await settle();
+  replaced.keyRing.learnIssuer(NAMED);
+  await settle();
+  t.equal(replaced.keyRing.issuer, NAMED);
+  t.equal(replaced.keyRing.keys?.issuer, NAMED);
+  replaced.keyRing.learnIssuer(KEPT);
+  t.equal(replaced.keyRing.issuer, NAMED, 'once');
+
+  const proven = setUp({ kept: KEPT });
+  proven.search.start(undefined);
+  await settle();
+  proven.keyRing.prove(proven.keyRing.keys?.id ?? 0);
+  proven.keyRing.learnIssuer(NAMED);
+  t.equal(proven.keyRing.issuer, KEPT);
+  for (const { search } of [replaced, proven]) search.stop();
+});
+
+t.test('one that was given, or that the API server names, never gives way', async (t) => {
+  for (const [given, issuer] of [
+    [GIVEN, GIVEN],
+    [undefined, NAMED],
+  ]) {
+    const { search, keyRing } = setUp({ apiServer: answers, kept: KEPT });
+    search.start(given);
+    await settle();
+    keyRing.learnIssuer('https://other.example');
+    t.equal(keyRing.issuer, issuer);
+    search.stop();
+  }
+});
+
 t.test('else none, until EKS Auth accepts a token', async (t) => {
   const { search, keyRing, lines, clock } = setUp({});
   search.start(undefined);
   await clock.advance(60_000);
   t.equal(keyRing.issuer, undefined);
   t.match(lines, [{ level: 'info', msg: /first token that EKS Auth accepts/ }]);
+  keyRing.learnIssuer(NAMED);
+  t.equal(keyRing.issuer, NAMED);
   search.stop();
 });
 

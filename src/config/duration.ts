@@ -20,12 +20,14 @@ const LONGEST: DurationMs = 2 ** 31 - 1;
  * bare `0`. Units: `ns`, `us`, `µs`, `ms`, `s`, `m`, `h`.
  *
  * @param text - The duration as written.
+ * @param tooLong - What becomes of one that no timer holds: it is refused, or cut to the longest
+ *   that one does. Default is `refuse`.
  * @returns Milliseconds, at most 2^31 - 1 (24.8 days), since timers hold no more.
  * @throws TypeError that says what is wrong; negative durations are refused, since no flag
  *   has a use for one.
  * @see https://pkg.go.dev/time#ParseDuration
  */
-export function parseDuration(text: string): DurationMs {
+export function parseDuration(text: string, tooLong: 'refuse' | 'cut' = 'refuse'): DurationMs {
   const shown = JSON.stringify(text.slice(0, 64));
   if (text === '0' || text === '+0') return 0;
   if (text.startsWith('-')) throw new TypeError(`a duration cannot be negative: ${shown}`);
@@ -40,6 +42,7 @@ export function parseDuration(text: string): DurationMs {
   if (body === '' || end !== body.length) {
     throw new TypeError(`not a duration: ${shown} (write it as in 90s, 3h or 1h30m)`);
   }
+  if (total > LONGEST && tooLong === 'cut') return LONGEST;
   if (total > LONGEST) throw new TypeError(`a duration of more than 24 days: ${shown}`);
   // To the nanosecond, as in Go: 1.001 s is 1,001 ms, and not a little less.
   return Math.round(total * 1e6) / 1e6;

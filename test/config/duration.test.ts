@@ -90,6 +90,11 @@ t.test('durations that no flag has a use for', async (t) => {
     t.throws(() => parseDuration(text), { name: 'TypeError', message: /more than 24 days/ }, text);
   }
   t.throws(() => parseDuration(`${'9'.repeat(400)}h`), TypeError, 'a number beyond all numbers');
+  for (const text of ['2147483648ms', '720h', `${'9'.repeat(400)}h`]) {
+    t.equal(parseDuration(text, 'cut'), LONGEST, `${text.slice(0, 20)}, cut`);
+  }
+  t.equal(parseDuration('3h', 'cut'), 3 * 3_600_000);
+  t.throws(() => parseDuration('3', 'cut'), TypeError);
 });
 
 t.test('a message shows no more than the beginning, in one line', async (t) => {

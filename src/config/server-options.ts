@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { type Command, Option } from 'commander';
 import {
   type Config,
@@ -93,9 +94,12 @@ function timeout(flags: string, description: string, milliseconds: number): Opti
 
 /** `--verbosity`, of every command that logs. */
 export function verbosityOption(): Option {
-  return option('-v, --verbosity <level>', `log level: ${VERBOSITIES.join(', ')}`)
-    .argParser(reader(value.oneOf(VERBOSITIES)))
-    .default('info');
+  return (
+    option('-v, --verbosity <level>', `log level: ${VERBOSITIES.join(', ')}`)
+      // In letters of any case, as logrus takes them, which the existing agent logs with.
+      .argParser(reader((text) => value.oneOf(VERBOSITIES)(text.toLowerCase())))
+      .default('info')
+  );
 }
 
 /**
@@ -155,7 +159,8 @@ export function addServerOptions(command: Command): Command {
         '--max-credential-retention-before-renewal <duration>',
         'age at which credentials are renewed; 0: no cache',
         3 * 3_600_000,
-      ),
+        // No credentials live as long: more than that means no more than that.
+      ).argParser(reader((text) => parseDuration(text, 'cut'))),
       option('--max-cache-size <count>', 'sessions held at once; 0: no cache')
         .argParser(reader(value.wholeNumber(0, 1_000_000)))
         .default(2000),
@@ -245,6 +250,7 @@ export function addServerOptions(command: Command): Command {
  */
 export function serverConfig(command: Command, environment: NodeJS.ProcessEnv): Config {
   const flags = command.opts<ServerFlags>();
+  requireSeparateHosts(command, flags);
   requireDistinctAddresses(command, flags);
   requireNodeName(command, flags, environment);
   return Object.freeze({
@@ -290,6 +296,19 @@ export function serverConfig(command: Command, environment: NodeJS.ProcessEnv): 
     trustTraceparent: flags.trustTraceparent,
     metricsServiceAccounts: flags.metricsServiceAccounts,
   });
+}
+
+/** Refuses addresses for pods of which one takes in the other: both are of one port. */
+function requireSeparateHosts(command: Command, { bindHosts }: ServerFlags): void {
+  const hosts = [...new Set(bindHosts)];
+  for (const [index, host] of hosts.entries()) {
+    // Beside IPv4 addresses `::` is for IPv6 alone: see `listening.ts`.
+    const taken = hosts
+      .slice(0, index)
+      .find((other) => isIP(host) + isIP(other) !== 4 + 6 && overlap(host, other));
+    if (taken === undefined) continue;
+    command.error(`error: ${nameOf(command, '--bind-hosts')}: ${taken} and ${host} overlap`);
+  }
 }
 
 /**

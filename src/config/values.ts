@@ -68,7 +68,7 @@ export function clusterName(text: string): string {
  * or several with commas between them.
  *
  * @returns The addresses without brackets, IPv6 in its shortest form, as clients write it in
- *   their Host header.
+ *   their Host header, and IPv4 that was mapped into IPv6 as what it is.
  */
 export function hosts(text: string): string[] {
   return text.split(',').map((item) => {
@@ -78,8 +78,18 @@ export function hosts(text: string): string[] {
     }
     // No URL can hold an address with a zone, so that stays as it is.
     const hostname = isIP(bare) === 6 ? URL.parse(`http://[${bare}]`)?.hostname : undefined;
-    return hostname?.slice(1, -1) ?? bare;
+    return unmapped(hostname?.slice(1, -1) ?? bare);
   });
+}
+
+/** An IPv4 address that is mapped into IPv6 (RFC 4291, section 2.5.5.2) as IPv4; others as they are. */
+function unmapped(address: string): string {
+  const [, high, low] = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/.exec(address) ?? [];
+  if (high === undefined || low === undefined) return address;
+  return [high, low]
+    .map((half) => Number.parseInt(half, 16))
+    .flatMap((half) => [half >> 8, half & 255])
+    .join('.');
 }
 
 /** One address to listen on, as {@link hosts} takes it. */

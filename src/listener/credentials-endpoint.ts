@@ -160,8 +160,10 @@ export class CredentialsEndpoint {
     // before the first is judged, and is given back what it paid for the good ones.
     const charged = requests.isNew(token);
     if (charged) source.charge();
+    sources.waits(socket);
     requests.obtain(token, source.address, trace).then(
       (answer) => {
+        sources.answered(socket);
         if (answer.kind === 'bad-token' || answer.kind === 'wrong-pod') {
           if (!charged) source.charge();
           sources.refused(source);
@@ -176,7 +178,10 @@ export class CredentialsEndpoint {
         if (answer.kind === 'bad-token') this.#logRefusal(error, source);
         this.#fail(response, error, trace);
       },
-      (error: unknown) => this.#unexpected(response, error, trace, asked),
+      (error: unknown) => {
+        sources.answered(socket);
+        this.#unexpected(response, error, trace, asked);
+      },
     );
   }
 

@@ -37,6 +37,8 @@ export interface HttpServerOptions {
   readonly sources: Sources;
   /** Called with the status of an answer to what could not be parsed. */
   readonly onParseError: (status: number) => void;
+  /** Whether a connection is one of the broker's own probes, which no bound is for. */
+  readonly isProbe: (socket: Socket) => boolean;
   /** Called for a connection that was closed because there were too many. */
   readonly onTooMany: () => void;
 }
@@ -46,12 +48,12 @@ export interface HttpServerOptions {
  * the handler, and logged by its code alone: the error itself carries the raw bytes.
  */
 export function createHttpServer(options: HttpServerOptions): Server {
-  const { handler, lines, sources, onParseError, onTooMany } = options;
+  const { handler, lines, sources, isProbe, onParseError, onTooMany } = options;
   const server = createServer(LIMITS, handler);
   // Before Node's own listener, which gives each connection a parser.
   const [accept] = server.listeners('connection') as [(socket: Socket) => void];
   server.removeAllListeners('connection').on('connection', (socket: Socket) => {
-    if (sources.connected(socket)) {
+    if (sources.connected(socket) || isProbe(socket)) {
       accept.call(server, socket);
       return;
     }

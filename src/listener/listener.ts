@@ -1,5 +1,6 @@
 import { createServer, type Server } from 'node:http';
-import type { Clock, DurationMs } from '../clock.ts';
+import { type AddressInfo, isIP } from 'node:net';
+import type { Clock, DurationMs, Timer } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import { OwnAddresses } from '../network/own-addresses.ts';
 import type { CredentialRequests } from '../sessions/credential-requests.ts';
@@ -51,7 +52,7 @@ export class Listener {
   readonly #sources: Sources;
   readonly #faults: RepeatedFaults;
   readonly #lines: BoundedLines | undefined;
-  #sweep: NodeJS.Timeout | undefined;
+  #sweep: Timer | undefined;
   readonly #credentialServers: Server[] = [];
   readonly #otherServers: Server[] = [];
 
@@ -59,7 +60,8 @@ export class Listener {
     this.#options = options;
     const { requests, metrics, log, config, clock } = options;
     this.#own = new OwnAddresses(clock);
-    this.#sources = new Sources(clock, config.maxPodQps);
+    const refused = () => metrics.requests.connectionsRefused.inc();
+    this.#sources = new Sources(clock, config.maxPodQps, refused);
     this.#faults = new RepeatedFaults(clock, log);
     this.#lines = BoundedLines.of(clock, log);
     this.#awaited = config.bindHosts.length;
@@ -76,6 +78,7 @@ export class Listener {
       tracing: options.tracing,
     });
     this.#probes = new Probes({
+      clock,
       addresses: () => this.#bound,
       incomplete: () => this.#awaited > 0,
       workersReady: options.workersReady,
@@ -107,7 +110,7 @@ export class Listener {
   async start(predecessor?: { release(): Promise<void> }): Promise<void> {
     const { config } = this.#options;
     const shared = predecessor === undefined ? 'with-successor' : 'with-predecessor';
-    this.#sweep = setInterval(() => this.#sources.sweep(), SWEEP_INTERVAL).unref();
+    this.#sweepLater();
     const forPods = Promise.all(config.bindHosts.map((host) => this.#listenForPods(host, shared)));
     if (predecessor !== undefined) {
       await forPods;
@@ -140,7 +143,7 @@ export class Listener {
   async stop(bound: DurationMs): Promise<void> {
     const { clock } = this.#options;
     this.#endpoint.closing = true;
-    clearInterval(this.#sweep);
+    clock.clearTimeout(this.#sweep);
     const closed = Promise.all(
       this.#credentialServers.map(
         (server) =>
@@ -168,6 +171,14 @@ export class Listener {
     await this.stopProbes();
   }
 
+  #sweepLater(): void {
+    this.#sweep = this.#options.clock.setTimeout(() => {
+      this.#sources.sweep();
+      this.#sweepLater();
+    }, SWEEP_INTERVAL);
+    this.#sweep.unref();
+  }
+
   async #listenForPods(host: string, shared: ListenOptions['shared']): Promise<void> {
     const { config, metrics, clock, log } = this.#options;
     const server = createHttpServer({
@@ -176,15 +187,18 @@ export class Listener {
       lines: BoundedLines.of(clock, log),
       sources: this.#sources,
       onParseError: (status) => metrics.requests.answered(status, 'invalid', 0),
+      isProbe: (socket) => this.#probes.isProbe(socket),
       onTooMany: () => metrics.requests.connectionsRefused.inc(),
     });
     const { port } = config;
     const optional = host.includes(':') && !config.bindHostsNamed;
-    const listens = await this.#listen(server, host, port, optional, shared);
+    // `::` is for IPv4 as well, as it is to the existing agent, unless IPv4 has a socket of its own.
+    const ipv6Only = host === '::' && config.bindHosts.some((other) => isIP(other) === 4);
+    const listens = await this.#listen(server, host, port, { optional, shared, ipv6Only });
     this.#awaited -= 1;
     if (listens) {
       this.#credentialServers.push(server);
-      this.#bound.push({ host, port });
+      this.#bound.push({ host, port, ip: (server.address() as AddressInfo).address });
     } else {
       this.#doneWithout += 1;
     }
@@ -202,7 +216,9 @@ export class Listener {
         { host: '::1', optional: true },
       ].map(async ({ host, optional }) => {
         const server = handle();
-        if (await this.#listen(server, host, probePort, optional)) this.#otherServers.push(server);
+        if (await this.#listen(server, host, probePort, { optional })) {
+          this.#otherServers.push(server);
+        }
       }),
     );
   }
@@ -226,7 +242,7 @@ export class Listener {
         },
       );
     });
-    await this.#listen(server, config.metricsAddress, config.metricsPort, false);
+    await this.#listen(server, config.metricsAddress, config.metricsPort);
     this.#otherServers.push(server);
   }
 
@@ -234,12 +250,11 @@ export class Listener {
     server: Server,
     host: string,
     port: number,
-    optional: boolean,
-    shared?: ListenOptions['shared'],
+    { optional = false, ...how }: HowToListen = {},
   ): Promise<boolean> {
     const { clock, log, signal } = this.#options;
     try {
-      return await listen(server, { host, port, clock, log, signal, shared });
+      return await listen(server, { host, port, clock, log, signal, ...how });
     } catch (error) {
       if (!(error instanceof ListenError && error.absent && optional)) throw error;
       log.warn({ address: host, port }, `${error.message}; going on without it`);
@@ -251,4 +266,9 @@ export class Listener {
   #onThisNode(host: string): boolean {
     return EVERYWHERE.has(host) || this.#own.hasNow(host);
   }
+}
+
+interface HowToListen extends Pick<ListenOptions, 'shared' | 'ipv6Only'> {
+  /** It is done without an address that the node does not have. Default is false. */
+  readonly optional?: boolean;
 }

@@ -1,4 +1,4 @@
-import { createServer, type Server } from 'node:net';
+import { createServer, type ListenOptions as NetListenOptions, type Server } from 'node:net';
 import type { Clock, DurationMs } from '../clock.ts';
 import type { Log } from '../telemetry/log.ts';
 import { portHolder } from './port-holder.ts';
@@ -31,6 +31,8 @@ export interface ListenOptions {
    * listens beside an earlier broker as well. Default is neither.
    */
   readonly shared?: 'with-successor' | 'with-predecessor' | undefined;
+  /** Leave IPv4 to others where `host` is `::`, which takes it in otherwise. Default is false. */
+  readonly ipv6Only?: boolean | undefined;
 }
 
 /**
@@ -73,22 +75,21 @@ export async function listen(server: Server, options: ListenOptions): Promise<bo
  */
 async function tryToListen(
   server: Server,
-  { host, port, shared }: ListenOptions,
+  { host, port, shared, ipv6Only }: ListenOptions,
 ): Promise<NodeJS.ErrnoException | undefined> {
+  const where = { host, port, ipv6Only };
   if (shared === 'with-successor') {
     const trial = createServer();
-    const error = await listenOnce(trial, host, port, false);
+    const error = await listenOnce(trial, where);
     if (error !== undefined) return error;
     await new Promise((resolve) => trial.close(resolve));
   }
-  return await listenOnce(server, host, port, shared !== undefined);
+  return await listenOnce(server, { ...where, reusePort: shared !== undefined });
 }
 
 function listenOnce(
   server: Server,
-  host: string,
-  port: number,
-  reusePort: boolean,
+  where: NetListenOptions,
 ): Promise<NodeJS.ErrnoException | undefined> {
   const { promise, resolve } = Promise.withResolvers<NodeJS.ErrnoException | undefined>();
   const failed = (error: NodeJS.ErrnoException) => {
@@ -101,7 +102,7 @@ function listenOnce(
   };
   server.once('error', failed);
   server.once('listening', listening);
-  server.listen({ host, port, backlog: 4_096, reusePort });
+  server.listen({ ...where, backlog: 4_096 });
   return promise;
 }
 

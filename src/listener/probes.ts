@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { type IncomingMessage, request, type ServerResponse } from 'node:http';
-import type { DurationMs } from '../clock.ts';
+import { connect, type Socket } from 'node:net';
+import type { Clock, DurationMs } from '../clock.ts';
 
 /** How long one address may take to answer a probe. */
 const TIMEOUT: DurationMs = 900;
@@ -10,12 +11,16 @@ export const PROBE_HEADER = 'x-probe';
 
 /** An address that pods are answered on. */
 export interface ProbedAddress {
+  /** As it was named, and as clients name it in their Host header. */
   readonly host: string;
   readonly port: number;
+  /** What a name came to. Default is `host`. */
+  readonly ip?: string;
 }
 
 /** What {@link Probes} looks at. */
 export interface ProbesOptions {
+  readonly clock: Clock;
   /** The addresses that are bound, at the time of asking. */
   readonly addresses: () => readonly ProbedAddress[];
   /** An address that there has to be is not bound: its port is waited for. */
@@ -33,6 +38,8 @@ export class Probes {
   readonly #options: ProbesOptions;
   /** Marks the requests of this very process, so that they are not counted as pods' are. */
   readonly secret = randomUUID();
+  /** Local ends of the connections that are open to be probed. */
+  readonly #ends = new Set<string>();
 
   constructor(options: ProbesOptions) {
     this.#options = options;
@@ -52,6 +59,14 @@ export class Probes {
       response.end(`${reason}\n`);
     });
     return true;
+  }
+
+  /**
+   * Whether a connection that was accepted is a probe's, at its other end: bounds on clients are
+   * none on probes, or whoever reaches them from an address of the node has the broker killed.
+   */
+  isProbe({ remoteAddress, remotePort }: Pick<Socket, 'remoteAddress' | 'remotePort'>): boolean {
+    return this.#ends.has(endOf(remoteAddress, remotePort));
   }
 
   /**
@@ -76,18 +91,30 @@ export class Probes {
   #probe({
     host,
     port,
+    ip = host,
   }: ProbedAddress): Promise<{ readonly status: 408 | 500; readonly reason: string } | undefined> {
+    const { clock } = this.#options;
     const name = host.includes(':') ? `[${host}]` : host;
     const { promise, resolve } = Promise.withResolvers<
       { readonly status: 408 | 500; readonly reason: string } | undefined
     >();
+    let end = '';
     const asked = request(
       {
         host,
         port,
         path: '/',
         headers: { Host: name, Connection: 'close', [PROBE_HEADER]: this.secret },
-        agent: false,
+        createConnection: () => {
+          const socket = connect({ host: ip, port });
+          // An address is connected to in the next tick, when the kernel gives the socket its local
+          // end; nothing is accepted before the ticks are over.
+          process.nextTick(() => {
+            end = endOf(socket.localAddress, socket.localPort);
+            this.#ends.add(end);
+          });
+          return socket;
+        },
       },
       (response) => {
         response.resume();
@@ -104,11 +131,18 @@ export class Probes {
     });
     // A time-out of the socket's would begin when it is connected, which may never be: an
     // address that was taken off the node is reached by nobody, and refused by nobody.
-    const timer = setTimeout(() => {
+    const timer = clock.setTimeout(() => {
       resolve({ status: 408, reason: `${name}:${port} did not answer within ${TIMEOUT} ms` });
       asked.destroy();
     }, TIMEOUT);
     asked.end();
-    return promise.finally(() => clearTimeout(timer));
+    return promise.finally(() => {
+      clock.clearTimeout(timer);
+      this.#ends.delete(end);
+    });
   }
+}
+
+function endOf(address: string | undefined, port: number | undefined): string {
+  return `${address} ${port}`;
 }

@@ -10,21 +10,24 @@ const REFUSAL_COST = 10;
 const NODE_FACTOR = 10;
 /** Connections open at once from one pod's address, beyond as many of which nobody asks whose. */
 const MOST_CONNECTIONS = 256;
-/** Connections open at once in all. */
+/** Connections open at once in all; beyond it a new one takes the place of an old one. */
 const MOST_CONNECTIONS_IN_ALL = 10_000;
 /** After a refusal it takes twice the burst, at most, until nobody owes anything. */
 const OWED_FOR: DurationMs = 2 * BURST_SECONDS * 1_000;
 
 /** Where a connection remembers the source that it counts for: a weak map would cost more. */
 const COUNTED = Symbol('counted');
-type KnownSocket = Socket & { [COUNTED]?: Source };
+/** How many requests of a connection wait for their answers. */
+const WAITING = Symbol('waiting');
+type KnownSocket = Socket & { [COUNTED]?: Source | undefined; [WAITING]?: number };
 
 /** One address that requests come from. */
 export class Source {
   readonly address: string;
   readonly rate: number;
   readonly mostConnections: number;
-  connections = 0;
+  /** Connections that count for it, in the order in which they came. */
+  readonly connections = new Set<KnownSocket>();
   tokens: number;
   filledAt: DurationMs;
   /** Until when its latest refusal is held against it. */
@@ -70,9 +73,14 @@ export class Source {
     this.filledAt = now;
   }
 
+  /** How much of what it may hold of connections it holds. */
+  get crowding(): number {
+    return this.connections.size / this.mostConnections;
+  }
+
   /** Nothing is held against it any more. */
   forgettable(now: DurationMs): boolean {
-    if (this.connections > 0) return false;
+    if (this.connections.size > 0) return false;
     return this.tokens + ((now - this.filledAt) * this.rate) / 1_000 >= this.rate * BURST_SECONDS;
   }
 }
@@ -84,22 +92,27 @@ export class Source {
 export class Sources {
   readonly #clock: Clock;
   readonly #rate: number;
+  readonly #onEviction: () => void;
   readonly #sources = new Map<string, Source>();
   #connections = 0;
   #owedUntil: DurationMs = Number.NEGATIVE_INFINITY;
   readonly #own: OwnAddresses;
 
-  /** @param rate - Requests a second from one pod's address; 0: no bound. */
-  constructor(clock: Clock, rate: number) {
+  /**
+   * @param rate - Requests a second from one pod's address; 0: no bound.
+   * @param onEviction - Called when a connection makes room for another.
+   */
+  constructor(clock: Clock, rate: number, onEviction: () => void = () => undefined) {
     this.#clock = clock;
     this.#rate = rate;
     this.#own = new OwnAddresses(clock);
-    const release = (source: Source | undefined) => {
+    this.#onEviction = onEviction;
+    const release = (socket: KnownSocket) => {
       this.#connections -= 1;
-      if (source !== undefined) source.connections -= 1;
+      socket[COUNTED]?.connections.delete(socket);
     };
     this.#disconnected = function disconnected(this: Socket) {
-      release((this as KnownSocket)[COUNTED]);
+      release(this);
     };
   }
 
@@ -113,25 +126,55 @@ export class Sources {
    * for refusals, nobody has to know whose they are: to read an address costs a twentieth of a
    * whole answer.
    *
+   * When there are as many as there may be in all, whoever holds most of what it may hold gives
+   * one up: many pods that hoard connections must not lock out the others.
+   *
    * @returns False when its address, or the node, has as many as it may have, and when its
    *   address owes for refusals: to answer it, even to turn it away, costs all others.
    */
   connected(socket: Socket): boolean {
-    if (this.#connections >= MOST_CONNECTIONS_IN_ALL) return false;
     const crowded = this.#connections >= MOST_CONNECTIONS;
     const now = this.#clock.elapsed();
     if (crowded || now < this.#owedUntil) {
       const source = this.of(socket);
       if (source.owes(now)) return false;
       if (crowded) {
-        if (source.connections >= source.mostConnections) return false;
-        source.connections += 1;
+        if (source.connections.size >= source.mostConnections) return false;
+        if (this.#connections >= MOST_CONNECTIONS_IN_ALL && !this.#makeRoom()) return false;
+        source.connections.add(socket);
         (socket as KnownSocket)[COUNTED] = source;
       }
     }
     this.#connections += 1;
     socket.on('close', this.#disconnected);
     return true;
+  }
+
+  /** A request of this connection waits for its answer, which it is not to lose. */
+  waits(socket: KnownSocket): void {
+    socket[WAITING] = (socket[WAITING] ?? 0) + 1;
+  }
+
+  /** What {@link waits} was told of has its answer. */
+  answered(socket: KnownSocket): void {
+    socket[WAITING] = (socket[WAITING] ?? 1) - 1;
+  }
+
+  /** Closes the oldest connection that waits for nothing, of whoever holds most of its share. */
+  #makeRoom(): boolean {
+    const crowding = [...this.#sources.values()].filter(({ crowding }) => crowding > 0);
+    for (const { connections } of crowding.sort((a, b) => b.crowding - a.crowding)) {
+      for (const socket of connections) {
+        if ((socket[WAITING] ?? 0) > 0) continue;
+        socket.off('close', this.#disconnected);
+        connections.delete(socket);
+        this.#connections -= 1;
+        socket.destroy();
+        this.#onEviction();
+        return true;
+      }
+    }
+    return false;
   }
 
   /** Charges the source of a connection for a request that was refused. */

@@ -227,6 +227,20 @@ t.test('booleans in all the forms that there are', async (t) => {
   t.equal(rotates([flag, 'true', flag, 'false']), false, 'the last one counts');
 });
 
+t.test('what the existing agent takes', async (t) => {
+  for (const [text, level] of [
+    ['INFO', 'info'],
+    ['Debug', 'debug'],
+    ['wArNiNg', 'warning'],
+  ] as const) {
+    t.equal(read([...NAME, '-v', text]).verbosity, level);
+  }
+  const retention = (text: string) =>
+    read([...NAME, `--max-credential-retention-before-renewal=${text}`]).maxCredentialRetention;
+  t.equal(retention('720h'), 2 ** 31 - 1, 'longer than any credentials live');
+  t.equal(retention('0'), 0);
+});
+
 t.test('addresses, repeated or with commas', async (t) => {
   const hosts = (...args: string[]) => read([...NAME, ...args]).bindHosts;
   t.strictSame(hosts('--bind-hosts', '127.0.0.1'), ['127.0.0.1'], 'in place of the defaults');
@@ -281,7 +295,7 @@ t.test('a value that is wrong: the flag is named, and where it came from', async
     ['max-pod-qps', '-1', 'x'],
     ['session-scope', '', 'node', 'Pod'],
     ['pod-scope', '', 'Shop', 'a/b/c', 'a,,b'],
-    ['max-credential-retention-before-renewal', '', '3', '3 hours', '-3h', '9999h'],
+    ['max-credential-retention-before-renewal', '', '3', '3 hours', '-3h'],
     ['max-cache-size', '-1', '1.5', 'many'],
     ['token-issuer', '', 'issuer', 'http://issuer.example', 'https://issuer.example?x=1'],
     ['jwks-uri', 'http://10.0.0.1/keys', 'keys.json'],
@@ -295,7 +309,7 @@ t.test('a value that is wrong: the flag is named, and where it came from', async
     ['attempt-timeout', '0s'],
     ['flight-timeout', '0ms'],
     ['workers', '0', '65', '1.5'],
-    ['verbosity', '', 'loud', 'INFO'],
+    ['verbosity', '', 'loud', 'in fo'],
   ] as const) {
     const variable = ENVIRONMENT_PREFIX + name.toUpperCase().replaceAll('-', '_');
     const others = name === 'cluster-name' ? [] : NAME;
@@ -326,6 +340,34 @@ t.test('flags and words that do not exist', async (t) => {
   t.match(complaint([...NAME, '--no-rotate-credentials']), /unknown option/);
   t.match(complaint([...NAME, '-x']), /unknown option '-x'/);
   t.match(complaint([...NAME, 'now']), /too many arguments/);
+});
+
+t.test('addresses for pods of which one takes in the other', async (t) => {
+  for (const hosts of [
+    ['0.0.0.0', '127.0.0.1'],
+    ['169.254.170.23', '0.0.0.0'],
+    ['localhost', '127.0.0.1'],
+    ['::1', 'localhost'],
+    ['localhost', '0.0.0.0'],
+    ['localhost', '::'],
+    ['::', 'fd00:ec2::23'],
+  ]) {
+    const said = `error: --bind-hosts: ${hosts[0]} and ${hosts[1]} overlap`;
+    t.equal(complaint([...NAME, '-b', hosts.join(',')]), said);
+  }
+  t.equal(
+    complaint(NAME, { POD_IDENTITY_BROKER_BIND_HOSTS: 'localhost,127.0.0.1' }),
+    "error: --bind-hosts (from env 'POD_IDENTITY_BROKER_BIND_HOSTS'): localhost and 127.0.0.1 overlap",
+  );
+  for (const hosts of [
+    ['0.0.0.0', '::'],
+    ['::', '127.0.0.1'],
+    ['127.0.0.1', '::1'],
+    ['127.0.0.1', '127.0.0.2'],
+  ]) {
+    t.strictSame(read([...NAME, '-b', hosts.join(',')]).bindHosts, hosts);
+  }
+  t.strictSame(read([...NAME, '-b', '127.0.0.1,::ffff:127.0.0.1']).bindHosts, ['127.0.0.1']);
 });
 
 t.test('two sockets of the broker on one address', async (t) => {

@@ -88,9 +88,10 @@ t.test(
     };
     t.equal((await broker.get(known)).status, 200);
     const { load: quiet } = await beside('--burn');
-    const [{ load: loud, flood }, fresh] = await Promise.all([
+    const [{ load: loud, flood }, fresh, health] = await Promise.all([
       beside('--rate=2000'),
       pause(1_000).then(() => broker.get(unknown)),
+      pause(1_500).then(() => broker.probe('healthz')),
     ]);
     t.comment(
       `${flood.sent} forged: ${JSON.stringify(flood.answers)}; answers to an honest pod in three seconds: ${quiet.answered} → ${loud.answered}`,
@@ -103,6 +104,7 @@ t.test(
     );
     t.strictSame([quiet.failures, loud.failures], [{}, {}], "other pods' requests are all served");
     t.equal(fresh.status, 200, 'pods that are new as well');
+    t.equal(health, 200, 'the broker is well');
     t.equal((await simulator.counts()).assumeRole.calls, 2, 'and no call is made for it');
     t.ok(memory(broker) < 300, `${Math.round(memory(broker))} MiB`);
   },
@@ -133,6 +135,16 @@ t.test('an address may ask only so often', { buffered: true }, async (t) => {
   await pause(1_500);
   t.equal((await ask(broker, greedy, { from: '127.0.5.1' })).status, 200, 'and soon it may too');
   t.equal(cluster.calls().length, 1);
+});
+
+t.test('refusals of one on the host network fail no probe', { buffered: true }, async (t) => {
+  const cluster = await startCluster(t);
+  const broker = await cluster.broker({ args: ['--max-pod-qps=2'] });
+  const shutOut = async () => (await ask(broker, 'no.token.atall')).status === 0;
+  t.ok(await holds(shutOut, 20_000), 'the address of the probes is not let in any more');
+  t.equal(await broker.probe('healthz'), 200);
+  t.equal(await broker.probe('readyz'), 200);
+  t.ok(await shutOut(), 'all the while');
 });
 
 t.test('--max-pod-qps=0 is no bound', { buffered: true }, async (t) => {
@@ -175,7 +187,8 @@ t.test('connections are bounded by address', { buffered: true }, async (t) => {
   const hoard: Socket[] = [];
   let open = 0;
   for (let count = 0; count < 4_000; count += 1) {
-    const socket = connect({ host: '127.0.0.1', port: broker.port, localAddress: '127.0.7.1' });
+    // The address that probes come from as well.
+    const socket = connect({ host: '127.0.0.1', port: broker.port, localAddress: '127.0.0.1' });
     socket.on('error', () => undefined);
     // What is not read does not end.
     socket.resume();
@@ -195,10 +208,14 @@ t.test('connections are bounded by address', { buffered: true }, async (t) => {
     const { status, took } = await ask(broker, token, { from: '127.0.7.2' });
     t.equal(status, 200, `another address is served, in ${Math.round(took)} ms`);
   }
+  t.equal(await broker.probe('healthz'), 200, 'and the kubelet has no reason to kill the broker');
+  t.equal(await broker.probe('readyz'), 200);
   t.ok(memory(broker) < before + 120, `${Math.round(before)} → ${Math.round(memory(broker))} MiB`);
   // They have said nothing: that alone ends them, after 5 s.
   t.ok(await holds(() => open === 0, 15_000), 'idle connections are closed');
-  t.equal((await ask(broker, token, { from: '127.0.7.1' })).status, 200, 'it may connect again');
+  // Each cost as much as a request that is refused.
+  const letIn = async () => (await ask(broker, token, { from: '127.0.0.1' })).status === 200;
+  t.ok(await holds(letIn, 15_000), 'it may connect again');
   for (const socket of hoard) socket.destroy();
 });
 

@@ -31,6 +31,8 @@ export interface InProcessBroker {
 
 /** What to start it with. */
 export interface InProcessOptions {
+  /** Where it answers; default is 127.0.0.1. */
+  readonly hosts?: readonly string[];
   /** Flags behind `server`; they go over those that are there by default. */
   readonly args?: readonly string[];
   readonly simulator?: SimulatorOptions;
@@ -41,7 +43,12 @@ export interface InProcessOptions {
 /** Starts both; the service account `shop/cart` has a role. They end with the test. */
 export async function startInProcess(
   t: Test,
-  { args = [], simulator: options = {}, environment: place = {} }: InProcessOptions = {},
+  {
+    hosts = ['127.0.0.1'],
+    args = [],
+    simulator: options = {},
+    environment: place = {},
+  }: InProcessOptions = {},
 ): Promise<InProcessBroker> {
   const simulator = await startSimulator({
     keyAlgorithm: 'ES256',
@@ -65,7 +72,7 @@ export async function startInProcess(
       `--cluster-name=${simulator.clusterName}`,
       `--endpoint=${simulator.url}`,
       `--token-issuer=${simulator.issuer}`,
-      '--bind-hosts=127.0.0.1',
+      `--bind-hosts=${hosts}`,
       '--metrics-address=127.0.0.1',
       `--port=${port}`,
       `--probe-port=${probePort}`,

@@ -5,6 +5,7 @@ import { freePort } from '../../src/simulator/free-port.ts';
 import { startSimulator } from '../../src/simulator/simulator.ts';
 import { ask } from '../support/ask.ts';
 import { runProgram, startBroker } from '../support/broker-process.ts';
+import { until } from '../support/until.ts';
 import { type InProcessBroker, startInProcess } from './in-process-broker.ts';
 import { RawClient } from './raw-client.ts';
 
@@ -14,9 +15,8 @@ function request(token: string): string {
 
 /** How many calls to EKS Auth are under way, waited for. */
 async function underWay(broker: InProcessBroker, count: number): Promise<void> {
-  while (broker.simulator.counts().inFlight < count) {
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
+  const counted = () => broker.simulator.counts().inFlight;
+  await until(() => counted() >= count, `${count} calls are under way`);
 }
 
 async function opened(t: Test, broker: InProcessBroker): Promise<RawClient> {
@@ -36,6 +36,22 @@ t.test('every address that was named answers', async (t) => {
     client.send(request(token).replace('Host: 127.0.0.1', `Host: ${named}`));
     t.equal((await client.answer()).status, 200, host);
     client.close();
+  }
+});
+
+t.test('all addresses of both families, each in a socket of its own', async (t) => {
+  for (const hosts of [['0.0.0.0', '::'], ['::', '127.0.0.1'], ['::'], ['localhost']]) {
+    const broker = await startInProcess(t, { hosts });
+    const token = broker.token();
+    const families = hosts[0] === 'localhost' ? ['localhost'] : ['127.0.0.1', '::1'];
+    for (const host of families) {
+      const client = await RawClient.open(broker.port, host);
+      client.send(request(token).replace('127.0.0.1', '169.254.170.23'));
+      t.equal((await client.answer()).status, 200, `${hosts.join(' and ')}: ${host}`);
+      client.close();
+    }
+    t.equal((await ask(broker.probePort, '/readyz', 'GET', {})).status, 200);
+    await broker.stop();
   }
 });
 

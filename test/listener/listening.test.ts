@@ -5,6 +5,7 @@ import { listen } from '../../src/listener/listening.ts';
 import { portHolder } from '../../src/listener/port-holder.ts';
 import { capturedLog } from '../support/captured-log.ts';
 import { ManualClock } from '../support/manual-clock.ts';
+import { until } from '../support/until.ts';
 
 /** A server that ends with the test. */
 function server(t: Test): Server {
@@ -25,11 +26,6 @@ function setUp() {
   const clock = new ManualClock();
   const abort = new AbortController();
   return { clock, abort, signal: abort.signal, ...capturedLog() };
-}
-
-/** Waits for what the kernel does, which no clock moves. */
-async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 2));
 }
 
 t.test('a free port', async (t) => {
@@ -57,7 +53,7 @@ t.test('a port that is taken is tried every half second, and said to be once', a
       listens = result;
     },
   );
-  await until(() => clock.pending === 1);
+  await until(() => clock.pending === 1, 'the next try is waited for');
   t.equal(tries, 1);
   t.match(lines, [
     {
@@ -72,7 +68,7 @@ t.test('a port that is taken is tried every half second, and said to be once', a
     await clock.advance(499);
     t.equal(tries, more - 1);
     await clock.advance(1);
-    await until(() => clock.pending === 1);
+    await until(() => clock.pending === 1, 'the next try is waited for');
     t.equal(tries, more);
   }
   t.equal(listens, undefined);
@@ -92,7 +88,7 @@ t.test('a wait that is called off', async (t) => {
   const { clock, abort, ...others } = setUp();
   const waiting = server(t);
   const listening = listen(waiting, { host: '127.0.0.1', port, clock, ...others });
-  await until(() => clock.pending === 1);
+  await until(() => clock.pending === 1, 'the next try is waited for');
   abort.abort();
   t.equal(await listening, false);
   t.equal(waiting.listening, false);

@@ -3,6 +3,7 @@ import { createServer, type RequestListener } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { Worker } from 'node:worker_threads';
 import t, { type Test } from 'tap';
+import { systemClock } from '../../src/clock.ts';
 import { type ProbedAddress, Probes } from '../../src/listener/probes.ts';
 import { ask } from '../support/ask.ts';
 import { startInProcess } from './in-process-broker.ts';
@@ -30,6 +31,7 @@ function probes(
   { workers = true, incomplete = false } = {},
 ): Probes {
   return new Probes({
+    clock: systemClock,
     addresses: () => addresses,
     incomplete: () => incomplete,
     workersReady: () => workers,
@@ -53,6 +55,20 @@ t.test('a probe asks with the address as Host', async (t) => {
   await probes([one.address]).check(false);
   await probes([other.address]).check(false);
   t.strictSame(hosts, ['127.0.0.1', '[::1]']);
+});
+
+t.test('a server can tell a probe from all others, at its end of the connection', async (t) => {
+  const seen: boolean[] = [];
+  const { address, server } = await serving(t, answering(404));
+  const probing = probes([address]);
+  server.on('connection', (socket: Socket) => seen.push(probing.isProbe(socket)));
+  t.equal((await probing.check(false)).status, 200);
+  const other = connect({ port: address.port, host: '127.0.0.1' });
+  await once(server, 'connection');
+  t.strictSame(seen, [true, false]);
+  t.equal(probing.isProbe({ remoteAddress: '127.0.0.1', remotePort: other.localPort }), false);
+  t.equal(probing.isProbe({ remoteAddress: undefined, remotePort: undefined }), false);
+  other.destroy();
 });
 
 t.test('500: whatever else an address answers, and what is not there', async (t) => {

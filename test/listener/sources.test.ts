@@ -100,8 +100,46 @@ t.test('connections are bounded by address before they are in all', async (t) =>
   for (let other = 0; sources.connections < 10_000; other++) {
     if (connect(`10.1.${other >> 8}.${other & 255}`, 256).length === 0) break;
   }
+  t.equal(sources.connections, 10_000, 'all together');
+});
+
+t.test('when there are as many as there may be, who hoards gives way', async (t) => {
+  let evicted = 0;
+  const sources = new Sources(new ManualClock(), 200, () => {
+    evicted += 1;
+  });
+  const connect = (address: string, count: number) =>
+    Array.from({ length: count }, () => from(address)).filter((one) => sources.connected(one));
+  connect('10.0.0.6', 256);
+  const node = connect('127.0.0.1', 2_000);
+  const hoards = Array.from({ length: 30 }, (_, index) => connect(`10.1.0.${index}`, 256));
+  const modest = connect('10.2.0.1', 10_000 - sources.connections);
   t.equal(sources.connections, 10_000);
-  t.equal(connect('10.2.0.1', 1).length, 0, 'all together');
+  t.ok(modest.length > 10 && modest.length < 256);
+
+  const [first, second, third] = hoards[0] as [Socket, Socket, Socket];
+  sources.waits(first);
+  t.equal(connect('10.3.0.1', 1).length, 1, 'a pod that has none is let in');
+  t.equal(sources.connections, 10_000);
+  t.equal(evicted, 1);
+  t.equal(second.destroyed, true, 'the oldest of a hoard');
+  t.equal(first.destroyed, false, 'that does not wait for an answer');
+  second.emit('close');
+  t.equal(sources.connections, 10_000, 'which counts once');
+  t.equal(connect('10.1.0.0', 1).length, 1, 'who has given up one may have another');
+
+  sources.answered(first);
+  connect('10.3.0.2', 3 * hoards.length);
+  t.equal(first.destroyed && third.destroyed, true, 'now that one too');
+  const lost = (open: Socket[]) => open.filter(({ destroyed }) => destroyed).length;
+  const losses = hoards.map(lost);
+  t.ok(Math.max(...losses) - Math.min(...losses) <= 2, `evenly: ${losses.join(' ')}`);
+  t.equal(lost(modest) + lost(node), 0, 'who has less of what it may have loses none');
+
+  for (const socket of [...hoards.flat(), ...modest, ...node]) sources.waits(socket);
+  const before = sources.connections;
+  for (const address of ['10.3.0.1', '10.3.0.2', '10.1.0.0']) connect(address, 300);
+  t.equal(sources.connections, before, 'and never are there more');
 });
 
 t.test('who owes for refusals is not even let in', async (t) => {

@@ -60,6 +60,7 @@ export function watchPods(options: PodAwarenessOptions): PodAwareness {
     faults,
     pods,
     lookup: new PodLookup({ client, clock, onLookup: (result) => counted.lookups.inc({ result }) }),
+    connected: () => watch.connected,
     firstList: watch.settled,
     nodeName,
     isOwn: (address) => own.has(address),

@@ -11,6 +11,9 @@ const FIRST_LIST_WAIT: DurationMs = 500;
 /** How long a token is good that nobody could be asked about. */
 const UNCHECKED_FOR: DurationMs = 2_000;
 
+/** How soon a pod that is known may be asked about again, for one token. */
+const ASKED_AGAIN_AFTER: DurationMs = 1_000;
+
 /** What requests are found to be, as it is counted. */
 export type PodFinding = PodRefusal | 'unchecked';
 
@@ -26,6 +29,8 @@ export interface Admission {
 export interface Bearer {
   readonly pod: PodIdentity;
   admission?: Admission | undefined;
+  /** When the API server was last asked about its pod though that was known. */
+  askedAt?: DurationMs | undefined;
 }
 
 /** What {@link PodGate} is made from. */
@@ -34,6 +39,8 @@ export interface PodGateOptions {
   readonly faults: RepeatedFaults;
   readonly pods: NodePods;
   readonly lookup: Pick<PodLookup, 'find'>;
+  /** Whether the watch tells of changes now, so that the table is not behind. */
+  readonly connected: () => boolean;
   /** Resolves when the first list of pods is in, or has failed. */
   readonly firstList: Promise<void>;
   readonly nodeName: string;
@@ -77,8 +84,13 @@ export class PodGate {
     const { pods, clock } = this.#options;
     if (stands(bearer, address, clock.now())) return undefined;
     const known = pods.find(bearer.pod.podUid);
-    if (known !== undefined) return this.#judge(bearer, address, known);
-    const judged = this.#judgeUnknown(bearer, address);
+    if (known !== undefined && !this.#isInDoubt(bearer, address, known)) {
+      return this.#judge(bearer, address, known);
+    }
+    const judged =
+      known === undefined
+        ? this.#judgeUnknown(bearer, address)
+        : this.#judgeInDoubt(bearer, address, known);
     if (this.#options.mode === 'enforce') return await judged;
     // In audit nobody waits for what would not change the answer.
     judged.catch(() => undefined);
@@ -107,12 +119,13 @@ export class PodGate {
   #admitsAnew(bearer: Bearer, address: string | undefined): boolean {
     const { pods, mode } = this.#options;
     const known = pods.find(bearer.pod.podUid);
+    const inDoubt = known === undefined || this.#isInDoubt(bearer, address, known);
     if (mode === 'audit') {
-      if (known === undefined) void this.judge(bearer, address);
+      if (inDoubt) void this.judge(bearer, address);
       else this.#judge(bearer, address, known);
       return true;
     }
-    if (known === undefined) return false;
+    if (inDoubt) return false;
     const verdict = this.#verdict(known, address);
     if (isRefusal(verdict)) return false;
     this.#admit(bearer, address, known, verdict);
@@ -123,7 +136,7 @@ export class PodGate {
     bearer: Bearer,
     address: string | undefined,
   ): Promise<PodRefusal | undefined> {
-    const { pods, lookup, clock } = this.#options;
+    const { pods, lookup } = this.#options;
     const { podUid } = bearer.pod;
     await this.#firstList();
     const listed = pods.find(podUid);
@@ -133,9 +146,7 @@ export class PodGate {
     const told = pods.find(podUid);
     if (told !== undefined) return this.#judge(bearer, address, told);
     if (found.kind === 'away') {
-      this.#options.onFinding('unchecked');
-      const until = clock.now() + UNCHECKED_FOR;
-      bearer.admission = { address, basis: pods.basis, until };
+      this.#admitUnchecked(bearer, address);
       return undefined;
     }
     const { nodeName } = this.#options;
@@ -145,6 +156,57 @@ export class PodGate {
     pods.putIfNew(found.facts);
     const pod = pods.find(podUid) ?? { facts: found.facts, basis: { current: false } };
     return this.#judge(bearer, address, pod);
+  }
+
+  /**
+   * Whether the table may be behind in what a request turns on: the addresses of a pod that has
+   * published none by what is known, and while the watch is cut, those of any pod.
+   */
+  #isInDoubt(bearer: Bearer, address: string | undefined, pod: NodePod): boolean {
+    const { clock, connected } = this.#options;
+    const { facts } = pod;
+    if (facts.finished) return false;
+    const verdict = this.#verdict(pod, address);
+    if (verdict === 'own-address') return false;
+    const published = facts.hostNetwork || facts.addresses.length > 0;
+    const doubtful = published
+      ? isRefusal(verdict) && !connected()
+      : isRefusal(verdict) || !connected();
+    if (!doubtful) return false;
+    return clock.elapsed() - (bearer.askedAt ?? Number.NEGATIVE_INFINITY) >= ASKED_AGAIN_AFTER;
+  }
+
+  /** Judges by a pod that is known after the API server was asked about it again. */
+  async #judgeInDoubt(
+    bearer: Bearer,
+    address: string | undefined,
+    known: NodePod,
+  ): Promise<PodRefusal | undefined> {
+    const { pods, lookup, clock, connected, nodeName } = this.#options;
+    const { podUid } = bearer.pod;
+    const { basis } = known;
+    bearer.askedAt = clock.elapsed();
+    const found = await lookup.find(bearer.pod);
+    // What the watch has told meanwhile may be the later of the two.
+    if (basis.current && found.kind === 'pod') pods.put(found.facts);
+    const gone = found.kind === 'absent' || (found.kind === 'pod' && found.facts.node !== nodeName);
+    if (basis.current && gone) pods.remove(podUid);
+    const told = pods.find(podUid);
+    if (told === undefined) return this.#refuse('not-on-node', bearer, address);
+    const unpublished = !told.facts.hostNetwork && told.facts.addresses.length === 0;
+    if (found.kind === 'away' && unpublished && !told.facts.finished && !connected()) {
+      this.#admitUnchecked(bearer, address);
+      return undefined;
+    }
+    return this.#judge(bearer, address, told);
+  }
+
+  /** Nobody can be asked: the token's signature alone decides, for a moment. */
+  #admitUnchecked(bearer: Bearer, address: string | undefined): void {
+    const { pods, clock, onFinding } = this.#options;
+    onFinding('unchecked');
+    const until = clock.now() + UNCHECKED_FOR;
+    bearer.admission = { address, basis: pods.basis, until };
   }
 
   #judge(bearer: Bearer, address: string | undefined, pod: NodePod): PodRefusal | undefined {
@@ -168,9 +230,13 @@ export class PodGate {
   ): void {
     if (verdict === 'unknown-source') this.#tell('unknown-address', bearer, address);
     // What a pod's own address proves holds until the pod changes; all else, until any does.
+    const { pods, connected, clock } = this.#options;
     const own = verdict === 'own-address' && !pod.facts.hostNetwork;
-    const basis = own ? pod.basis : this.#options.pods.basis;
-    bearer.admission = { address, basis, until: Number.POSITIVE_INFINITY };
+    const basis = own ? pod.basis : pods.basis;
+    // With the watch cut nobody tells when it has published an address.
+    const untold = verdict === 'unpublished' && !connected();
+    const until = untold ? clock.now() + UNCHECKED_FOR : Number.POSITIVE_INFINITY;
+    bearer.admission = { address, basis, until };
   }
 
   #refuse(

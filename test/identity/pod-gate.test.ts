@@ -22,8 +22,10 @@ function setUp(options: Partial<PodGateOptions> = {}) {
   const api: { answer: (sought: SoughtPod) => Promise<Found> } = {
     answer: async () => ({ kind: 'absent' }),
   };
+  const watch = { connected: true };
   const gate = new PodGate({
     clock,
+    connected: () => watch.connected,
     faults: new RepeatedFaults(clock, log),
     pods,
     lookup: {
@@ -46,7 +48,7 @@ function setUp(options: Partial<PodGateOptions> = {}) {
   /** As a request is served: from memory, else after a judgement. */
   const ask = async (who: Bearer, address: string | undefined) =>
     gate.admits(who, address, clock.now()) ? 'hit' : ((await gate.judge(who, address)) ?? 'judged');
-  return { clock, lines, pods, findings, asked, api, gate, bearer, ask };
+  return { clock, lines, pods, findings, asked, api, watch, gate, bearer, ask };
 }
 
 t.test('a pod is served from its own addresses, and from memory', async (t) => {
@@ -96,7 +98,8 @@ t.test('a host-network pod is served from the addresses of the node alone', asyn
 });
 
 t.test('a pod that has published no address is judged by its life alone', async (t) => {
-  const { pods, bearer, ask, findings } = setUp();
+  const { pods, bearer, ask, findings, api } = setUp();
+  api.answer = async () => ({ kind: 'pod', facts: podFacts('new') });
   pods.put(podFacts('new'));
   pods.put(podFacts('a', { addresses: ['10.0.0.1'] }));
   const fresh = bearer('new');
@@ -109,6 +112,85 @@ t.test('a pod that has published no address is judged by its life alone', async 
   t.strictSame(findings, ['wrong-address', 'wrong-address', 'unknown-address']);
   pods.put(podFacts('c', { addresses: ['10.0.0.7'] }));
   t.equal(await ask(fresh, '10.0.0.7'), 'wrong-address', 'until somebody has it');
+});
+
+t.test('a pod without an address is asked about before it is refused', async (t) => {
+  const { clock, pods, bearer, ask, asked, api, findings } = setUp();
+  // Its address was another's until a moment ago, and the watch is behind in both.
+  pods.put(podFacts('old', { addresses: ['10.0.0.1'], createdAt: 1 }));
+  pods.put(podFacts('new', { createdAt: 2 }));
+  const fresh = bearer('new');
+  let answer: Found = { kind: 'pod', facts: podFacts('new', { createdAt: 2 }) };
+  api.answer = async () => answer;
+  t.equal(await ask(fresh, '10.0.0.1'), 'wrong-address');
+  t.equal(await ask(fresh, '10.0.0.1'), 'wrong-address');
+  t.strictSame(asked, ['new'], 'once a second');
+  await clock.advance(1_000);
+  answer = { kind: 'pod', facts: podFacts('new', { createdAt: 2, addresses: ['10.0.0.1'] }) };
+  t.equal(await ask(fresh, '10.0.0.1'), 'judged', 'it has published it');
+  t.equal(await ask(fresh, '10.0.0.1'), 'hit');
+  t.strictSame(asked, ['new', 'new']);
+  t.equal(await ask(bearer('old'), '10.0.0.1'), 'wrong-address', 'which is nobody else’s then');
+  t.strictSame(findings, ['wrong-address', 'wrong-address', 'wrong-address']);
+
+  pods.put(podFacts('gone'));
+  answer = { kind: 'absent' };
+  t.equal(await ask(bearer('gone'), '10.0.0.1'), 'not-on-node');
+  t.equal(pods.find('uid-of-gone'), undefined);
+});
+
+t.test('while the watch is cut, a pod is asked about before it is refused', async (t) => {
+  const { clock, pods, bearer, ask, asked, api, watch, findings } = setUp();
+  pods.put(podFacts('a', { addresses: ['10.0.0.1'] }));
+  pods.put(podFacts('b', { addresses: ['10.0.0.2'] }));
+  watch.connected = false;
+  api.answer = async ({ pod }) => ({
+    kind: 'pod',
+    facts: podFacts(pod, { addresses: ['10.0.0.3'] }),
+  });
+  t.equal(await ask(bearer('a'), '10.0.0.1'), 'hit', 'what is known of it does');
+  t.strictSame(asked, []);
+  t.equal(await ask(bearer('a'), '10.0.0.2'), 'wrong-address', 'and the answer says so too');
+  t.equal(await ask(bearer('a'), '10.0.0.3'), 'hit', 'from where it says that it is');
+  t.strictSame(asked, ['a']);
+
+  api.answer = async () => ({ kind: 'away' });
+  t.equal(await ask(bearer('b'), '10.0.0.3'), 'wrong-address', 'else by what was last known');
+  t.strictSame(findings, ['wrong-address', 'wrong-address']);
+
+  pods.put(podFacts('new'));
+  const fresh = bearer('new');
+  t.equal(await ask(fresh, '10.0.0.3'), 'judged', 'with no address known, by its signature');
+  t.equal(findings.at(-1), 'unchecked');
+  t.equal(await ask(fresh, '10.0.0.3'), 'hit');
+  api.answer = async () => ({ kind: 'pod', facts: podFacts('new', { addresses: ['10.0.0.4'] }) });
+  await clock.advance(2_000);
+  t.equal(await ask(fresh, '10.0.0.3'), 'wrong-address', 'for two seconds');
+});
+
+t.test('what the watch tells meanwhile is later than an answer', async (t) => {
+  const { pods, bearer, ask, api } = setUp();
+  pods.put(podFacts('a', { addresses: ['10.0.0.1'], createdAt: 1 }));
+  pods.put(podFacts('new', { createdAt: 2 }));
+  api.answer = async () => {
+    pods.put(podFacts('new', { createdAt: 2, addresses: ['10.0.0.8'] }));
+    return { kind: 'pod', facts: podFacts('new', { createdAt: 2, addresses: ['10.0.0.1'] }) };
+  };
+  t.equal(await ask(bearer('new'), '10.0.0.1'), 'wrong-address');
+  t.strictSame(pods.find('uid-of-new')?.facts.addresses, ['10.0.0.8']);
+});
+
+t.test('in audit nobody waits for a pod to be asked about', async (t) => {
+  const { pods, bearer, gate, clock, api, findings } = setUp({ mode: 'audit' });
+  pods.put(podFacts('a', { addresses: ['10.0.0.1'] }));
+  pods.put(podFacts('new'));
+  const { promise, resolve } = Promise.withResolvers<Found>();
+  api.answer = () => promise;
+  t.equal(gate.admits(bearer('new'), '10.0.0.1', clock.now()), true);
+  t.strictSame(findings, []);
+  resolve({ kind: 'pod', facts: podFacts('new') });
+  await clock.advance(0);
+  t.strictSame(findings, ['wrong-address'], 'and it is counted after that');
 });
 
 t.test('an address that no pod has: counted, refused where that is asked for', async (t) => {

@@ -29,6 +29,12 @@ export const WRONG_HOST: ErrorAnswer = {
   message:
     'Access Denied. Called agent through invalid address, the Host header has to be an address that the agent listens on',
 };
+export const BODY_NOT_ALLOWED: ErrorAnswer = {
+  status: 400,
+  code: 'BadRequest',
+  message: 'a request for credentials has no body',
+  headers: { Connection: 'close' },
+};
 export const NO_TOKEN: ErrorAnswer = {
   status: 400,
   code: 'InvalidToken',

@@ -1,4 +1,4 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Clock, DurationMs } from '../clock.ts';
 import { LINK_LOCAL_HOSTS } from '../config/config.ts';
@@ -10,6 +10,7 @@ import type { RequestOutcome } from '../telemetry/metrics/request-metrics.ts';
 import type { RepeatedFaults } from '../telemetry/repeated-faults.ts';
 import type { RequestTrace, Tracing } from '../telemetry/tracing.ts';
 import {
+  BODY_NOT_ALLOWED,
   type ErrorAnswer,
   errorAnswer,
   errorBody,
@@ -20,6 +21,7 @@ import {
   UNEXPECTED,
   WRONG_HOST,
 } from './answers.ts';
+import { cutOff, stopParsing } from './http-server.ts';
 import { PROBE_HEADER } from './probes.ts';
 import type { Source, Sources } from './sources.ts';
 
@@ -95,6 +97,13 @@ export class CredentialsEndpoint {
     const { startedAt, socket, token } = asked;
     const source = sources.of(socket);
     const admitted = source.admit(startedAt) || this.#isProbe(request);
+    if (!admitted && source.floods) {
+      source.shutOut();
+      sources.refused(source);
+      this.#options.metrics.requests.connectionsRefused.inc();
+      cutOff(socket);
+      return;
+    }
     const answer = admitted
       ? (refusal ?? (token === '' ? NO_TOKEN : undefined))
       : TOO_MANY_REQUESTS;
@@ -108,6 +117,10 @@ export class CredentialsEndpoint {
       this.#logRefusal(answer, source);
     }
     this.#fail(response, answer, trace);
+    if (answer === BODY_NOT_ALLOWED) {
+      sources.charge(socket);
+      stopParsing(socket);
+    }
   }
 
   #count(status: number, outcome: RequestOutcome, startedAt: DurationMs, socket: Socket): void {
@@ -139,7 +152,8 @@ export class CredentialsEndpoint {
     const { url = '', headers } = request;
     if (!this.#isOurs(headers.host)) return WRONG_HOST;
     if (url !== CREDENTIALS_PATH && url.split('?', 1)[0] !== CREDENTIALS_PATH) return NOT_FOUND;
-    return request.method === 'GET' ? undefined : METHOD_NOT_ALLOWED;
+    if (request.method !== 'GET') return METHOD_NOT_ALLOWED;
+    return hasBody(headers) ? BODY_NOT_ALLOWED : undefined;
   }
 
   /** DNS rebinding ends here: a page's own name is in the Host header, not one of ours. */
@@ -233,6 +247,11 @@ interface Asked {
   readonly token: string;
   readonly socket: Socket;
   readonly startedAt: DurationMs;
+}
+
+/** Whether a body follows (RFC 9112, section 6): it would be read to the end for nothing. */
+function hasBody({ 'transfer-encoding': coding, 'content-length': length }: IncomingHttpHeaders) {
+  return coding !== undefined || (length !== undefined && length !== '0');
 }
 
 function failureOutcome(

@@ -1,4 +1,10 @@
-import { createServer, type RequestListener, type Server } from 'node:http';
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
 import type { Socket } from 'node:net';
 import { Server as NetServer } from 'node:net';
 import type { BoundedLines } from '../telemetry/bounded-lines.ts';
@@ -23,6 +29,17 @@ const LIMITS = {
   noDelay: true,
 } as const;
 
+/**
+ * Requests of one connection that may wait behind an earlier one. AWS SDKs do not pipeline; the
+ * thousands that fit into one read would be answered in one go, and hold everybody else up.
+ */
+const MAX_PIPELINED = 16;
+/** How long an answer may lie in a connection whose client reads nothing; twice that at most. */
+const WRITE_TIMEOUT = 5_000;
+
+/** Where a connection remembers how many of its requests were pipelined. */
+const PIPELINED = Symbol('pipelined');
+
 /** Status of what cannot be parsed, by the parser's error code; 400 for the others. */
 const PARSE_ERROR_STATUS: Readonly<Record<string, string>> = {
   HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
@@ -39,7 +56,7 @@ export interface HttpServerOptions {
   readonly onParseError: (status: number) => void;
   /** Whether a connection is one of the broker's own probes, which no bound is for. */
   readonly isProbe: (socket: Socket) => boolean;
-  /** Called for a connection that was closed because there were too many. */
+  /** Called for a connection that was closed: there were too many, or it asked for too much. */
   readonly onTooMany: () => void;
 }
 
@@ -49,7 +66,24 @@ export interface HttpServerOptions {
  */
 export function createHttpServer(options: HttpServerOptions): Server {
   const { handler, lines, sources, isProbe, onParseError, onTooMany } = options;
-  const server = createServer(LIMITS, handler);
+  const server = createServer(LIMITS, (request, response) => {
+    // No socket of its own yet: an earlier request of the connection is still being answered.
+    if (response.socket === null && tooManyPipelined(request.socket)) {
+      sources.charge(request.socket);
+      onTooMany();
+      cutOff(request.socket);
+      return;
+    }
+    handler(request, response);
+    if (request.socket.writableLength > 0) request.socket.setTimeout(WRITE_TIMEOUT);
+  });
+  // Anything but 100-continue; Node.js itself would answer it, uncounted, past all limits.
+  server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
+    sources.charge(request.socket);
+    onParseError(417);
+    response.writeHead(417, { Connection: 'close', 'Content-Length': 0 }).end();
+    stopParsing(request.socket);
+  });
   // Before Node's own listener, which gives each connection a parser.
   const [accept] = server.listeners('connection') as [(socket: Socket) => void];
   server.removeAllListeners('connection').on('connection', (socket: Socket) => {
@@ -82,6 +116,29 @@ export function createHttpServer(options: HttpServerOptions): Server {
     );
   });
   return server;
+}
+
+/** Ends a connection at once, whatever else has been read from it. */
+export function cutOff(socket: Socket): void {
+  stopParsing(socket);
+  socket.destroy();
+}
+
+/**
+ * Has the rest of what was read from a connection thrown away. A read of 64 KiB holds thousands
+ * of requests, and Node.js hands over every one of them even when the first has destroyed the
+ * socket. Its parser takes 2 for "an upgrade: what follows is not HTTP" (llhttp's
+ * on_headers_complete), and stops.
+ */
+export function stopParsing(socket: Socket): void {
+  const { parser } = socket as Socket & { parser?: { onIncoming: () => number } | null };
+  if (parser != null) parser.onIncoming = () => 2;
+}
+
+function tooManyPipelined(socket: Socket & { [PIPELINED]?: number }): boolean {
+  const pipelined = (socket[PIPELINED] ?? 0) + 1;
+  socket[PIPELINED] = pipelined;
+  return pipelined > MAX_PIPELINED;
 }
 
 /**

@@ -6,6 +6,15 @@ import { OwnAddresses } from '../network/own-addresses.ts';
 const BURST_SECONDS = 5;
 /** What a request costs whose token is refused, in requests: failures slow their sender first. */
 const REFUSAL_COST = 10;
+/**
+ * Times its rate that an address may exceed that rate by, and still be told so. Whoever asks more
+ * often than that floods the node: even a refusal costs all others.
+ */
+const TOLERATED_EXCESS = 3;
+/** Seconds' worth of requests that an address may exceed that by before it counts as a flood. */
+const FLOOD_SECONDS = 2 * BURST_SECONDS;
+/** Seconds for which an address that floods is shut out. */
+const SHUT_OUT_SECONDS = 1;
 /** By how much the node's own addresses may exceed a pod's: host-network pods share them. */
 const NODE_FACTOR = 10;
 /** Connections open at once from one pod's address, beyond as many of which nobody asks whose. */
@@ -30,6 +39,9 @@ export class Source {
   readonly connections = new Set<KnownSocket>();
   tokens: number;
   filledAt: DurationMs;
+  /** Requests beyond its rate, less those that are tolerated. */
+  excess = 0;
+  exceededAt: DurationMs = 0;
   /** Until when its latest refusal is held against it. */
   owedUntil: DurationMs = Number.NEGATIVE_INFINITY;
 
@@ -45,9 +57,29 @@ export class Source {
   admit(now: DurationMs): boolean {
     if (this.rate === 0) return true;
     this.#fill(now);
-    if (this.tokens < 1) return false;
+    if (this.tokens < 1) {
+      this.#exceed(now);
+      return false;
+    }
     this.tokens -= 1;
     return true;
+  }
+
+  /** It goes on and on after it was told to stop. */
+  get floods(): boolean {
+    return this.excess > this.rate * FLOOD_SECONDS;
+  }
+
+  /** Takes nothing from this address for a while. */
+  shutOut(): void {
+    this.excess = 0;
+    this.tokens = Math.min(this.tokens, -this.rate * SHUT_OUT_SECONDS);
+  }
+
+  #exceed(now: DurationMs): void {
+    const tolerated = ((now - this.exceededAt) * this.rate * TOLERATED_EXCESS) / 1_000;
+    this.excess = Math.max(0, this.excess - tolerated) + 1;
+    this.exceededAt = now;
   }
 
   /** A request of this address is refused: that costs more than one that is not. */

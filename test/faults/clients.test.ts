@@ -264,14 +264,14 @@ t.test('answers of a pipeline are those of its requests', { buffered: true }, as
   const tokens = ['web', 'api', 'cold'].map((account) => cluster.pod(account).token);
   await given(t, broker, tokens[0] as string);
   await given(t, broker, tokens[1] as string);
-  const order = Array.from({ length: 90 }, (_, index) => (index * 7) % 3);
+  const order = Array.from({ length: 15 }, (_, index) => (index * 7) % 3);
   const requests = order.map(
     (pod) =>
       `GET /v1/credentials HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: ${tokens[pod]}\r\n\r\n`,
   );
   const { text } = await converse(broker, async (socket) => {
     socket.write(requests.join(''));
-    socket.end('GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n');
+    socket.write('GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n');
   });
   const keys = [...text.matchAll(/"AccessKeyId":"(\w+)"/g)].map(([, key]) => key as string);
   t.strictSame(

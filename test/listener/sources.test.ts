@@ -177,3 +177,28 @@ t.test('an address that nothing is held against is forgotten', async (t) => {
   sources.sweep();
   t.not(sources.of(from(POD)), connected);
 });
+
+t.test('who goes on asking far beyond its rate is shut out', async (t) => {
+  const { clock, sources, admit } = setUp(10);
+  const source = sources.of(from(POD));
+  admit(POD, 50);
+  admit(POD, 100);
+  t.notOk(source.floods, 'a burst beyond the budget is told so');
+  for (let second = 0; second < 60; second += 1) {
+    await clock.advance(1_000);
+    t.equal(admit(POD, 35), 10, 'three and a half times the rate: served the rate');
+  }
+  t.notOk(source.floods, 'and told so');
+  for (let second = 0; second < 20; second += 1) {
+    await clock.advance(1_000);
+    admit(POD, 100);
+  }
+  t.ok(source.floods);
+  source.shutOut();
+  sources.refused(source);
+  t.notOk(source.floods, 'it starts anew');
+  t.notOk(sources.connected(from(POD)), 'but is not let in');
+  await clock.advance(1_200);
+  t.ok(sources.connected(from(POD)), 'for a second');
+  t.equal(admit(POD, 35) > 0, true);
+});

@@ -1,6 +1,7 @@
 import type { PodWatchMode } from '../config/config.ts';
 import type { RedisSharing } from '../config/redis-config.ts';
 import type { CircuitState } from '../session-store/circuit.ts';
+import type { PaceMode } from '../sessions/call-pace.ts';
 import { type SessionStatus, sessionStatus } from '../sessions/session-status.ts';
 import type { Components } from './components.ts';
 
@@ -14,7 +15,7 @@ export interface BrokerStatus {
   readonly calls: {
     readonly waiting: number;
     readonly underWay: number;
-    readonly pace: 'free' | 'throttled' | 'troubled';
+    readonly pace: PaceMode;
     /** Calls a second; null without a bound. */
     readonly rate: number | null;
   };

@@ -54,14 +54,17 @@ function pace({ pace, queue }: Components): WatchedState {
   return {
     read: () => pace.mode,
     changed(now) {
-      if (now === 'free') return { level: 'info', fields: {}, message: 'EKS Auth is well again' };
+      if (now === 'unlimited') {
+        // Also after two minutes without a call, when nothing is known of it.
+        return { level: 'info', fields: {}, message: 'calls to EKS Auth are no longer paced' };
+      }
       const fields = {
         callsPerSecond: Number(pace.rate.toFixed(1)),
         waiting: queue.waiting,
       };
       return now === 'throttled'
-        ? { level: 'warn', fields, message: 'EKS Auth throttles: calls are slowed down' }
-        : { level: 'warn', fields, message: 'EKS Auth is in trouble: it is asked now and then' };
+        ? { level: 'warn', fields, message: 'EKS Auth is throttling; calls are slowed down' }
+        : { level: 'warn', fields, message: 'EKS Auth is failing; probing at a reduced rate' };
     },
   };
 }

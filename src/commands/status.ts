@@ -102,7 +102,11 @@ function redisLine({
   return `${what}; circuit ${circuit}${how}; ${writesWaiting} writes waiting`;
 }
 
-const PACE = { free: 'well', throttled: 'throttles', troubled: 'in trouble' } as const;
+const PACE = {
+  unlimited: 'calls not limited',
+  throttled: 'throttling',
+  failing: 'failing',
+} as const;
 
 function row(session: SessionStatus, now: number): string[] {
   const { scope, pods, served, callsSaved, state, lastError, assumedRoleArn } = session;

@@ -9,10 +9,19 @@ export type CallResult =
   /** No usable answer: out of reach, failing, or the node's own credentials are refused. */
   | 'failed';
 
+/** What decides how fast EKS Auth may be called. */
+export type PaceMode =
+  /** Nothing but the operator's ceiling: it answers, or nobody has asked for a while. */
+  | 'unlimited'
+  /** It throttles: about the rate that it grants. */
+  | 'throttled'
+  /** It gives no usable answer: a few probes a second at most. */
+  | 'failing';
+
 /** Failures in a row, without an answer in between, that mean trouble and not a blip. */
 const TROUBLE = 3;
-/** Calls a second once there is trouble; halved with every failure that follows. */
-const TROUBLED_RATE = 4;
+/** Calls a second once it is failing; halved with every failure that follows. */
+const FAILING_RATE = 4;
 /** The least rate: a service that comes back is found out within two seconds. */
 const LEAST_RATE = 0.5;
 /** The rate at which a recovered service is taken to be well. */
@@ -21,26 +30,30 @@ const RECOVERED_RATE = 64;
 const BACK_OFF = 0.8;
 /** By what part the rate grows in a second without a throttle. */
 const GROWTH = 0.04;
-/** Time without a throttle, at a rate that grew all the while, after which the bound goes. */
-const FORGET_AFTER = 120_000;
+/**
+ * Time without a throttle or a failure after which the bound goes. Where calls are made, the rate
+ * grew all the while; where none are, what was learned is too old to say anything.
+ */
+const FORGET_AFTER: DurationMs = 120_000;
 /** The span over which answers are counted to tell what the quota may be. */
 const WINDOW = 1_000;
 
 /**
  * How fast EKS Auth may be called, learned from how calls end: without a bound until it
  * throttles or fails; after a throttle at about the rate that was answered, feeling its way
- * up; in trouble a few probes a second at most; and after trouble doubling with each answer.
+ * up; while it fails a few probes a second at most; and after that doubling with each answer.
  */
 export class CallPace {
   readonly #clock: Clock;
   /** Calls a second that the operator allows at all times. */
   readonly #ceiling: number;
-  #mode: 'free' | 'throttled' | 'troubled' = 'free';
+  #mode: PaceMode = 'unlimited';
   #rate = Number.POSITIVE_INFINITY;
   #failures = 0;
   #answers: DurationMs[] = [];
   #changedAt: DurationMs = 0;
-  #throttledAt: DurationMs = 0;
+  /** The latest throttle or failure. */
+  #troubleAt: DurationMs = Number.NEGATIVE_INFINITY;
   #backedOffAt: DurationMs = 0;
   #earliest: DurationMs = 0;
 
@@ -53,8 +66,8 @@ export class CallPace {
   }
 
   /** Why the pace is what it is. */
-  get mode(): 'free' | 'throttled' | 'troubled' {
-    return this.#mode;
+  get mode(): PaceMode {
+    return this.#forgotten(this.#clock.elapsed()) ? 'unlimited' : this.#mode;
   }
 
   /** Calls that may be started a second now; `Infinity` without a bound. */
@@ -78,6 +91,7 @@ export class CallPace {
   /** A call has ended. */
   ended(result: CallResult): void {
     const now = this.#clock.elapsed();
+    if (this.#mode !== 'unlimited' && this.#forgotten(now)) this.#lift();
     if (result === 'answered') this.#answered(now);
     else if (result === 'throttled') this.#throttled(now);
     else this.#failed(now);
@@ -87,13 +101,12 @@ export class CallPace {
     this.#failures = 0;
     this.#answers.push(now);
     this.#forgetAnswers(now);
-    if (this.#mode === 'troubled') {
+    if (this.#mode === 'failing') {
       this.#set(now, Math.max(this.#rate, LEAST_RATE) * 2);
       this.#earliest = now;
-      if (this.#rate >= RECOVERED_RATE) this.#free();
+      if (this.#rate >= RECOVERED_RATE) this.#lift();
     } else if (this.#mode === 'throttled') {
-      if (now - this.#throttledAt > FORGET_AFTER) this.#free();
-      else this.#hearLateAnswers(now);
+      this.#hearLateAnswers(now);
     }
   }
 
@@ -113,7 +126,7 @@ export class CallPace {
     this.#forgetAnswers(now);
     // Calls that were under way together are throttled together: they count once.
     const again = this.#mode === 'throttled' && now - this.#backedOffAt < WINDOW;
-    this.#throttledAt = now;
+    this.#troubleAt = now;
     if (again) return;
     this.#backedOffAt = now;
     const observed = Math.min(this.#grown(now), this.#answers.length);
@@ -123,16 +136,22 @@ export class CallPace {
   }
 
   #failed(now: DurationMs): void {
-    this.#failures += 1;
+    this.#failures = this.#forgotten(now) ? 1 : this.#failures + 1;
+    this.#troubleAt = now;
     if (this.#failures < TROUBLE) return;
-    const rate = TROUBLED_RATE / 2 ** Math.min(10, this.#failures - TROUBLE);
-    this.#mode = 'troubled';
+    const rate = FAILING_RATE / 2 ** Math.min(10, this.#failures - TROUBLE);
+    this.#mode = 'failing';
     this.#set(now, Math.max(LEAST_RATE, rate));
     this.#earliest = Math.max(this.#earliest, now + 1_000 / this.#rate);
   }
 
-  #free(): void {
-    this.#mode = 'free';
+  /** Whether the last trouble is so long ago that the bound no longer holds. */
+  #forgotten(now: DurationMs): boolean {
+    return now - this.#troubleAt > FORGET_AFTER;
+  }
+
+  #lift(): void {
+    this.#mode = 'unlimited';
     this.#rate = Number.POSITIVE_INFINITY;
     this.#earliest = 0;
   }
@@ -143,6 +162,7 @@ export class CallPace {
   }
 
   #grown(now: DurationMs): number {
+    if (this.#forgotten(now)) return Number.POSITIVE_INFINITY;
     if (this.#mode !== 'throttled') return this.#rate;
     return this.#rate * (1 + (GROWTH * Math.max(0, now - this.#changedAt)) / 1_000);
   }

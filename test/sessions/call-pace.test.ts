@@ -85,9 +85,9 @@ t.test('failures in a row slow it down to a probe every two seconds', async (t) 
   const pace = new CallPace(clock);
   pace.ended('failed');
   pace.ended('failed');
-  t.equal(pace.mode, 'free', 'two may be a blip');
+  t.equal(pace.mode, 'unlimited', 'two may be a blip');
   for (let call = 0; call < 10; call += 1) pace.ended('failed');
-  t.equal(pace.mode, 'troubled');
+  t.equal(pace.mode, 'failing');
   t.equal(pace.rate, 0.5);
   t.ok(pace.earliest - clock.elapsed() <= 2_000);
 });
@@ -97,7 +97,7 @@ t.test('an answer in trouble doubles the pace until the service is taken to be w
   const pace = new CallPace(clock);
   for (let call = 0; call < 10; call += 1) pace.ended('failed');
   const rates: number[] = [];
-  while (pace.mode === 'troubled') {
+  while (pace.mode === 'failing') {
     pace.started();
     pace.ended('answered');
     rates.push(pace.rate);
@@ -109,7 +109,36 @@ t.test('two minutes without a throttle lift the bound', async (t) => {
   const clock = new ManualClock();
   const pace = new CallPace(clock);
   pace.ended('throttled');
-  await clock.advance(121_000);
-  pace.ended('answered');
-  t.equal(pace.mode, 'free');
+  for (let second = 0; second < 120; second += 1) {
+    pace.started();
+    pace.ended('answered');
+    t.equal(pace.mode, 'throttled');
+    await clock.advance(1_000);
+  }
+  await clock.advance(1);
+  t.equal(pace.mode, 'unlimited');
+  t.equal(pace.rate, Number.POSITIVE_INFINITY);
 });
+
+for (const [result, mode] of [
+  ['throttled', 'throttled'],
+  ['failed', 'failing'],
+] as const) {
+  t.test(`two minutes without a call: ${mode} no longer`, async (t) => {
+    const clock = new ManualClock();
+    const pace = new CallPace(clock);
+    for (let call = 0; call < 3; call += 1) pace.ended(result);
+    await clock.advance(120_000);
+    t.equal(pace.mode, mode);
+    await clock.advance(1);
+    t.equal(pace.mode, 'unlimited');
+    t.equal(pace.rate, Number.POSITIVE_INFINITY);
+    pace.started();
+    t.ok(pace.earliest <= clock.elapsed(), 'nothing waits');
+    pace.ended('failed');
+    pace.ended('failed');
+    t.equal(pace.mode, 'unlimited', 'what was counted before is forgotten');
+    pace.ended('failed');
+    t.equal(pace.mode, 'failing');
+  });
+}

@@ -116,7 +116,7 @@ t.test('a call that rejects frees its place and counts as failed', async (t) => 
     );
   }
   t.equal(queue.underWay, 0);
-  t.equal(pace.mode, 'troubled');
+  t.equal(pace.mode, 'failing');
 });
 
 t.test('the expected wait grows with those who wait, at the pace of the calls', async (t) => {

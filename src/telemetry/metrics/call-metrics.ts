@@ -12,7 +12,8 @@ const CALL_RESULTS = [
   ...['ok', 'throttled', 'service', 'network', 'node-credentials', 'refused', 'token'],
   ...['request', 'malformed', 'mismatch'],
 ];
-const PACE_MODES = ['free', 'throttled', 'troubled'] as const;
+/** What decides the pace of calls, as it is labelled. */
+const PACE_MODES = ['unlimited', 'throttled', 'failing'] as const;
 
 /** What is read off the queue of calls and their pace. */
 export interface CallSources {
@@ -83,7 +84,7 @@ export class CallMetrics {
       registry,
       {
         name: 'pod_identity_broker_call_pace_mode',
-        help: '1 for what decides the pace of calls now: free (no bound), throttled or troubled by EKS Auth',
+        help: '1 for what decides the pace of calls now: unlimited, throttled (EKS Auth throttles) or failing (it gives no usable answer)',
         labels: ['mode'],
       },
       () => {

@@ -1,11 +1,15 @@
 import { relative } from 'node:path';
 import { BrokenRunError } from './harness/broken-run.ts';
 import { separateCores } from './harness/cores.ts';
+import { type CollectedTracing, startTracing, type TracePage } from './harness/tracing.ts';
 import { type BenchOptions, readOptions, USAGE } from './options.ts';
+import { count } from './report/format.ts';
 import { describeMachine } from './report/machine.ts';
 import { Progress } from './report/progress.ts';
-import { type Results, writeResults } from './report/results.ts';
+import type { Results } from './report/results.ts';
+import { subjectLine } from './report/subject.ts';
 import { textTable } from './report/table.ts';
+import { writeResults } from './report/write-results.ts';
 
 /** Exit status for a command line or configuration that cannot be carried out. */
 const USAGE_ERROR = 2;
@@ -20,7 +24,10 @@ function optionsOrExit(): BenchOptions {
 }
 
 /** Runs the scenarios one after the other. Broken ones end the run: it has no results then. */
-async function measure(options: BenchOptions): Promise<Results> {
+async function measure(
+  options: BenchOptions,
+  tracing: CollectedTracing | undefined,
+): Promise<Results> {
   const { wanted, config, peer, program, quick } = options;
   const started = new Date();
   const cores = separateCores();
@@ -30,7 +37,8 @@ async function measure(options: BenchOptions): Promise<Results> {
     for (const { name, shows, run } of wanted) {
       progress.begin(name, shows);
       const say = (text: string) => progress.say(text);
-      scenarios[name] = { shows, ...(await run({ config, cores, peer, program, progress: say })) };
+      const report = await run({ config, cores, peer, program, tracing, progress: say });
+      scenarios[name] = { shows, ...report };
     }
   } finally {
     progress.end();
@@ -39,6 +47,15 @@ async function measure(options: BenchOptions): Promise<Results> {
     startedAt: started.toISOString(),
     seconds: (Date.now() - started.getTime()) / 1_000,
     quick,
+    subject: {
+      program,
+      peer: peer && {
+        url: `http://${peer.address.host}:${peer.address.port}`,
+        pid: peer.pid,
+        simulator: peer.simulator,
+      },
+      traced: options.trace,
+    },
     machine: describeMachine(cores !== undefined),
     config,
     scenarios,
@@ -51,8 +68,21 @@ function show(results: Results, directory: string): void {
     stdout.write(`\n${tables.map(textTable).join('\n')}`);
     for (const headline of headlines) stdout.write(`${headline}\n`);
   }
-  const files = writeResults(results, directory).map((file) => relative(process.cwd(), file));
-  stdout.write(`\n${Math.round(results.seconds)} s; results in ${files.join(' and ')}\n`);
+  const files = writeResults(results, directory).map(shown);
+  stdout.write(`\n${subjectLine(results)}\n`);
+  stdout.write(`${Math.round(results.seconds)} s; results in ${files.join(' and ')}\n`);
+}
+
+function showTraces({ page, file, traces, spans, dropped }: TracePage): void {
+  const beyond = dropped === 0 ? '' : `; ${count(dropped)} spans more were not kept`;
+  process.stdout.write(
+    `${count(traces)} traces of ${count(spans)} spans in ${shown(page)}${beyond}\n` +
+      `The same as text: traces ${shown(file)}\n`,
+  );
+}
+
+function shown(file: string): string {
+  return relative(process.cwd(), file);
 }
 
 const options = optionsOrExit();
@@ -62,11 +92,14 @@ if (options.help) {
   // A run that is given up has to end what it has started; that happens on the way out.
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
   try {
-    show(await measure(options), options.results);
+    const tracing = options.trace ? await startTracing(options.results) : undefined;
+    show(await measure(options, tracing), options.results);
+    if (tracing !== undefined) showTraces(await tracing.finish());
   } catch (error) {
     const { message, stack } = error as Error;
     const told = error instanceof BrokenRunError ? message : (stack ?? message);
     process.stderr.write(`\nThis run is broken, and has no results: ${told}\n`);
-    process.exitCode = 1;
+    // What else is under way has nothing to tell any more; it ends with this process.
+    process.exit(1);
   }
 }

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { type BenchConfig, readConfig } from './config/config.ts';
 import type { Peer, Scenario } from './scenario.ts';
@@ -12,6 +13,8 @@ export interface BenchOptions {
   readonly peer: Peer | undefined;
   readonly program: string | undefined;
   readonly results: string;
+  /** All requests are traced, and a page is made of it. */
+  readonly trace: boolean;
 }
 
 export const USAGE = `npm run bench -- [options]
@@ -21,9 +24,12 @@ export const USAGE = `npm run bench -- [options]
   --set KEY=VALUE    changes a field of the configuration, as hit-path.rounds=3 (repeatable)
   --config FILE      the configuration; default bench.config.json
   --results DIR      where results go; default bench/results
+  --trace            collects the traces of all brokers, and makes trace.html of them beside the
+                     report; the figures are then those of a broker that is traced
   --program FILE     another build of the program, as ../before/dist/main.js
   --peer URL         another agent that runs already, as http://127.0.0.1:8081: the same load,
-                     side by side in turns
+                     in turns with the broker
+  --peer-pid PID     its process, for CPU time and memory, where it runs on this machine
   --simulator URL    the simulated EKS that the peer uses; default http://127.0.0.1:8090
 `;
 
@@ -46,7 +52,9 @@ export function readOptions(args: readonly string[]): BenchOptions {
       config: { type: 'string', default: 'bench.config.json' },
       results: { type: 'string', default: 'bench/results' },
       program: { type: 'string' },
+      trace: { type: 'boolean', default: false },
       peer: { type: 'string' },
+      'peer-pid': { type: 'string' },
       simulator: { type: 'string' },
       help: { type: 'boolean', default: false },
     },
@@ -56,8 +64,10 @@ export function readOptions(args: readonly string[]): BenchOptions {
   if (unknown !== undefined) {
     throw new TypeError(`--scenario ${unknown} is not known; known: ${known.join(', ')}`);
   }
-  if (values.simulator !== undefined && values.peer === undefined) {
-    throw new TypeError('--simulator is the one of a --peer');
+  for (const option of ['simulator', 'peer-pid'] as const) {
+    if (values[option] !== undefined && values.peer === undefined) {
+      throw new TypeError(`--${option} is the one of a --peer`);
+    }
   }
   return {
     help: values.help,
@@ -68,17 +78,29 @@ export function readOptions(args: readonly string[]): BenchOptions {
     config: readConfig(values.config, values),
     program: values.program,
     results: values.results,
-    peer: values.peer === undefined ? undefined : readPeer(values.peer, values.simulator),
+    trace: values.trace,
+    peer:
+      values.peer === undefined
+        ? undefined
+        : readPeer(values.peer, values.simulator, values['peer-pid']),
   };
 }
 
-function readPeer(url: string, simulator = DEFAULT_SIMULATOR): Peer {
+function readPeer(url: string, simulator = DEFAULT_SIMULATOR, pid?: string): Peer {
   const { hostname, port } = readUrl('--peer', url);
   const { origin } = readUrl('--simulator', simulator);
   return {
     address: { host: hostname.replace(/^\[|\]$/g, ''), port: port === '' ? 80 : Number(port) },
     simulator: origin,
+    pid: pid === undefined ? undefined : readPid(pid),
   };
+}
+
+function readPid(text: string): number {
+  if (!/^\d+$/.test(text) || !existsSync(`/proc/${text}/stat`)) {
+    throw new TypeError(`--peer-pid must be a process of this machine, not ${text}`);
+  }
+  return Number(text);
 }
 
 function readUrl(option: string, text: string): URL {

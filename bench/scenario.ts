@@ -1,13 +1,15 @@
 import type { BenchConfig } from './config/config.ts';
 import type { Cores } from './harness/cores.ts';
+import type { Tracing } from './harness/tracing.ts';
 import type { Address } from './load/one-try.ts';
-import type { Chart } from './report/chart.ts';
-import type { Table } from './report/table.ts';
+import type { ScenarioReport } from './report/results.ts';
 
 /** Another agent, which runs already, and the simulated EKS that it uses. */
 export interface Peer {
   readonly address: Address;
   readonly simulator: string;
+  /** Its process, where it is known. */
+  readonly pid: number | undefined;
 }
 
 /** What every scenario is given. */
@@ -17,18 +19,10 @@ export interface Bench {
   readonly peer: Peer | undefined;
   /** The program's main file; undefined for the one that was built here. */
   readonly program: string | undefined;
+  /** Where brokers send their traces; undefined unless all are to be traced. */
+  readonly tracing: Tracing | undefined;
   /** Says what is being done, in a few words. */
   progress(text: string): void;
-}
-
-/** What a scenario has to show. */
-export interface ScenarioReport {
-  /** One sentence each; ratios first. */
-  readonly headlines: readonly string[];
-  readonly tables: readonly Table[];
-  readonly charts: readonly Chart[];
-  /** Everything that was measured, for `results/<time>.json`. */
-  readonly figures: unknown;
 }
 
 /** One thing to measure. */

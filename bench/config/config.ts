@@ -1,5 +1,12 @@
 import { readFileSync } from 'node:fs';
-import { listOf, number, object, type Reader, record } from '../../src/simulator/read-json.ts';
+import {
+  listOf,
+  nullable,
+  number,
+  object,
+  type Reader,
+  record,
+} from '../../src/simulator/read-json.ts';
 
 const whole = (min: number, max: number) => number({ min, max, integer: true });
 /** Seconds in a configuration: long enough to measure, short enough to end. */
@@ -7,16 +14,28 @@ const seconds = number({ min: 1, max: 3_600 });
 const pods = whole(1, 10_000);
 const serviceAccounts = whole(1, 1_000);
 const perSecond = number({ min: 0.1, max: 10_000 });
-/** Milliseconds: always the same, or log-normally distributed. */
-const fixedLatency = number({ min: 0, max: 60_000 });
-const spreadLatency = object({
+/** Milliseconds of a log-normal distribution. */
+const latency = object({
   median: number({ min: 1, max: 60_000 }),
   sigma: number({ min: 0, max: 3 }),
 });
 const quota = object({ rate: number({ min: 0.1, max: 1e6 }), burst: whole(1, 1_000_000) });
+/** EKS Auth as a scenario finds it; `quota` may be `null`: none. */
+const eksAuth = { latency, quota: nullable(quota) };
+
+/** A list that is not empty: without an entry there would be nothing to show. */
+function someOf<T>(reader: Reader<T>): Reader<[T, ...T[]]> {
+  const list = listOf(reader);
+  return (value, name) => {
+    const [first, ...others] = list(value, name);
+    if (first === undefined) throw new TypeError(`${name} must have at least one entry`);
+    return [first, ...others];
+  };
+}
 
 const shape = {
   seed: whole(0, 2 ** 32 - 1),
+  peer: object({ rounds: whole(1, 100) }),
   'hit-path': object({
     tokens: whole(1, 10_000),
     serviceAccounts,
@@ -26,11 +45,11 @@ const shape = {
     warmUpSeconds: seconds,
   }),
   density: object({
-    latency: fixedLatency,
-    combinations: listOf(object({ pods, processes: whole(1, 16), serviceAccounts })),
+    ...eksAuth,
+    combinations: someOf(object({ pods, processes: whole(1, 16), serviceAccounts })),
   }),
   burst: object({
-    latency: fixedLatency,
+    ...eksAuth,
     pods,
     serviceAccounts,
     hitsPerSecond: whole(1, 100_000),
@@ -44,7 +63,7 @@ const shape = {
     serviceAccounts,
     perSecond,
     patienceMs: whole(1, 60_000),
-    latency: spreadLatency,
+    latency,
     quota,
   }),
   rotation: object({
@@ -52,8 +71,7 @@ const shape = {
     processes: whole(1, 16),
     serviceAccounts,
     seconds,
-    latency: spreadLatency,
-    quota,
+    ...eksAuth,
   }),
   churn: object({
     podsPerSecond: whole(1, 1_000),
@@ -62,27 +80,27 @@ const shape = {
     afterSeconds: seconds,
     renewAfterSeconds: seconds,
     serviceAccounts,
-    latency: spreadLatency,
-    quota,
+    ...eksAuth,
   }),
   outage: object({
-    pods,
+    // Some whose tokens stay, and some whose tokens are replaced.
+    pods: whole(2, 10_000),
     serviceAccounts,
     perSecond,
     beforeSeconds: seconds,
     awaySeconds: seconds,
     afterSeconds: seconds,
-    latency: spreadLatency,
+    ...eksAuth,
   }),
   slow: object({
-    latency: fixedLatency,
+    ...eksAuth,
     clients: whole(1, 1_000),
     serviceAccounts,
     overSeconds: number({ min: 0, max: 600 }),
   }),
-  restart: object({ latency: fixedLatency, pods, serviceAccounts }),
+  restart: object({ ...eksAuth, pods, serviceAccounts }),
   cluster: object({
-    latency: fixedLatency,
+    ...eksAuth,
     brokers: whole(2, 100),
     pods,
     serviceAccounts,
@@ -90,11 +108,11 @@ const shape = {
     lifetimes: whole(1, 100),
   }),
   fleet: object({
-    nodes: listOf(whole(1, 10_000)),
+    nodes: someOf(whole(1, 10_000)),
     node: object({ pods, processes: whole(1, 16), serviceAccounts }),
     rolloutSeconds: seconds,
     quota,
-    latency: spreadLatency,
+    latency,
     throttleMs: number({ min: 1, max: 60_000 }),
     settleHours: whole(1, 240),
     countHours: whole(1, 240),

@@ -1,11 +1,13 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { RemoteSimulator } from '../../src/simulator/control-client.ts';
+import { freePort } from '../../src/simulator/free-port.ts';
 import type { Address } from '../load/one-try.ts';
 import { ask } from './ask.ts';
-import { type Child, freePort, ready, startChild } from './child.ts';
+import { type Child, ready, startChild } from './child.ts';
+import { scratchDirectory } from './scratch.ts';
+import type { Tracing } from './tracing.ts';
 
 /** The program that is measured unless another is named: the built one. */
 export const BUILT_PROGRAM = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
@@ -25,44 +27,51 @@ export interface Broker extends AsyncDisposable {
   readonly pid: number;
   readonly address: Address;
   readonly process: Child;
+  readonly adminSocket: string;
   /** From exec until `/readyz` answered 200, in milliseconds. */
   readonly readyAfter: number;
   /** The metrics by name with labels, as they are written. */
   metrics(): Promise<Map<string, number>>;
 }
 
+/** Which program to run, and where its traces go. */
+export interface Build {
+  /** The program's main file; undefined for {@link BUILT_PROGRAM}. */
+  readonly program: string | undefined;
+  readonly tracing: Tracing | undefined;
+}
+
 /** How to start a broker. */
 export interface BrokerOptions {
-  /** The file to run; default {@link BUILT_PROGRAM}. */
-  readonly program?: string | undefined;
   readonly core?: number | undefined;
+  /** In a run with traces, `default` leaves it to the broker which to record; default `all`. */
+  readonly sampling?: 'all' | 'default';
   /** Settings by their environment variables, which other builds ignore if they lack the flag. */
   readonly env?: Readonly<Record<string, string>>;
   /** Further flags of `server`. */
   readonly flags?: readonly string[];
-  /** Further flags of Node.js. */
-  readonly nodeFlags?: readonly string[];
   /** Milliseconds between two looks at `/readyz`; default 10. */
   readonly probeInterval?: number | undefined;
 }
 
 /**
- * Starts the built program against a simulated EKS, with the defaults of `server` otherwise,
- * and waits until it is ready.
+ * Starts the program against a simulated EKS, with the defaults of `server` otherwise, and waits
+ * until it is ready.
  */
 export async function startBroker(
+  { program, tracing }: Build,
   simulator: Pick<RemoteSimulator, 'clusterName' | 'url' | 'region' | 'nodeCredentials' | 'issuer'>,
   options: BrokerOptions = {},
 ): Promise<Broker> {
   const [port, probePort, metricsPort] = [await freePort(), await freePort(), await freePort()];
   const { nodeCredentials, region } = simulator;
-  const directory = mkdtempSync(join(tmpdir(), 'broker-bench-admin-'));
+  const scratch = scratchDirectory('admin');
+  const adminSocket = join(scratch.path, 'admin.sock');
   const child = startChild(
     [
       process.execPath,
       ...NODE_FLAGS,
-      ...(options.nodeFlags ?? []),
-      options.program ?? BUILT_PROGRAM,
+      program ?? BUILT_PROGRAM,
       'server',
       `--cluster-name=${simulator.clusterName}`,
       `--endpoint=${simulator.url}`,
@@ -82,7 +91,8 @@ export async function startBroker(
         ...(nodeCredentials.sessionToken && { AWS_SESSION_TOKEN: nodeCredentials.sessionToken }),
         AWS_REGION: region,
         AWS_EC2_METADATA_DISABLED: 'true',
-        POD_IDENTITY_BROKER_ADMIN_SOCKET: join(directory, 'admin.sock'),
+        POD_IDENTITY_BROKER_ADMIN_SOCKET: adminSocket,
+        ...(tracing?.environment(options.sampling ?? 'all') ?? {}),
         ...options.env,
       },
     },
@@ -101,11 +111,12 @@ export async function startBroker(
     pid: child.pid,
     address: { host: '127.0.0.1', port },
     process: child,
+    adminSocket,
     readyAfter,
     metrics: async () => readMetrics((await ask(metricsPort, { path: '/metrics' })).body),
     [Symbol.asyncDispose]: async () => {
       await child[Symbol.asyncDispose]();
-      rmSync(directory, { recursive: true, force: true });
+      scratch[Symbol.dispose]();
     },
   };
 }

@@ -3,10 +3,20 @@ import type { AuditEvent } from '../../src/simulator/audit.ts';
 import type { RemoteSimulator } from '../../src/simulator/control-client.ts';
 import { NAMESPACE } from './pods.ts';
 
-/** How often EKS Auth was asked for the tokens of some service accounts, and throttled it. */
+/** How often EKS Auth was asked for the tokens of some service accounts. */
 export interface CallCounts {
+  /** All, whatever they were answered. */
   readonly calls: number;
+  /** Those of them that it threw out for its quota. */
   readonly throttled: number;
+}
+
+/** What came between two counts. */
+export function callsBetween(before: CallCounts, after: CallCounts): CallCounts {
+  return {
+    calls: after.calls - before.calls,
+    throttled: after.throttled - before.throttled,
+  };
 }
 
 /** Counts calls by service account, so that variants that run at once are told apart. */
@@ -38,16 +48,23 @@ export async function callsSince(
   );
 }
 
-/** A curve of how many had happened by when: times in milliseconds, the curve in seconds. */
-export function cumulative(times: readonly number[], end: number): [number, number][] {
-  const sorted = times.toSorted((left, right) => left - right);
+/**
+ * A curve of how many had happened by when, as the mean of some rounds.
+ *
+ * @param rounds - Times of each round, in milliseconds; the curve is in seconds.
+ */
+export function cumulative(
+  rounds: readonly (readonly number[])[],
+  end: number,
+): [number, number][] {
+  const sorted = rounds.flat().toSorted((left, right) => left - right);
   const points: [number, number][] = [[0, 0]];
   const step = Math.max(1, Math.floor(sorted.length / 200));
   for (const [index, time] of sorted.entries()) {
     if ((index + 1) % step === 0 || index + 1 === sorted.length) {
-      points.push([Math.max(0, time) / 1_000, index + 1]);
+      points.push([Math.max(0, time) / 1_000, (index + 1) / rounds.length]);
     }
   }
-  points.push([end / 1_000, sorted.length]);
+  points.push([end / 1_000, sorted.length / rounds.length]);
   return points;
 }

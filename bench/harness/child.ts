@@ -1,12 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
+import { closeSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { pinned } from './cores.ts';
+import { scratchDirectory } from './scratch.ts';
 
 /** How long a process may take to be ready, and to end after SIGTERM. */
 const READY_WITHIN = 30_000;
@@ -14,7 +12,15 @@ const END_WITHIN = 10_000;
 
 const running = new Set<ChildProcess>();
 process.on('exit', () => {
-  for (const child of running) child.kill('SIGKILL');
+  for (const { pid } of running) {
+    if (pid === undefined) continue;
+    try {
+      // The group: nginx would leave its worker behind.
+      process.kill(-pid, 'SIGKILL');
+    } catch {
+      // It has ended by now.
+    }
+  }
 });
 
 /** A process that a run has started; disposing of it ends it. */
@@ -43,13 +49,14 @@ export interface ChildOptions {
  * @param command - The program and its arguments.
  */
 export function startChild(command: readonly string[], options: ChildOptions = {}): Child {
-  const directory = mkdtempSync(join(tmpdir(), 'broker-bench-'));
-  const file = join(directory, 'output');
+  const scratch = scratchDirectory('child');
+  const file = join(scratch.path, 'output');
   const descriptor = openSync(file, 'w');
   const [program = '', ...args] = pinned(options.core, command);
   const startedAt = performance.now();
   const child = spawn(program, args, {
     stdio: ['ignore', descriptor, descriptor],
+    detached: true,
     env: { PATH: process.env.PATH, ...options.env },
   });
   closeSync(descriptor);
@@ -79,7 +86,7 @@ export function startChild(command: readonly string[], options: ChildOptions = {
     stop,
     [Symbol.asyncDispose]: async () => {
       await stop();
-      rmSync(directory, { recursive: true, force: true });
+      scratch[Symbol.dispose]();
     },
   };
 }
@@ -103,20 +110,5 @@ export async function ready(
       throw new Error(`${name} is not ready after ${READY_WITHIN} ms:\n${child.output()}`);
     }
     await pause(interval);
-  }
-}
-
-/** A port of 127.0.0.1 that nobody listens on, outside the range of outgoing connections. */
-export async function freePort(): Promise<number> {
-  for (;;) {
-    const port = randomInt(10_000, 32_000);
-    const server = createServer();
-    const { promise, resolve } = Promise.withResolvers<boolean>();
-    server.once('error', () => resolve(false));
-    server.listen(port, '127.0.0.1', () => resolve(true));
-    if (!(await promise)) continue;
-    server.close();
-    await once(server, 'close');
-    return port;
   }
 }

@@ -37,6 +37,11 @@ export async function clusterFor(
 ): Promise<Cluster> {
   if (peer === undefined) return await startCluster({ seed: config.seed, ...settings });
   const simulator = await connectSimulator(peer.simulator);
-  await simulator.eksAuth.set({ latency: 0, quota: null, ...settings });
-  return { simulator, [Symbol.asyncDispose]: async () => undefined };
+  // Nothing of a turn before, or of a run that was broken off, is left in it.
+  const set = async (to: Partial<Settings>) => {
+    await simulator.faults.clear();
+    await simulator.eksAuth.set({ latency: 0, quota: null, ...to });
+  };
+  await set(settings);
+  return { simulator, [Symbol.asyncDispose]: () => set({}) };
 }

@@ -57,6 +57,11 @@ export async function morePods(
   );
 }
 
+/** The service accounts of some pods, each once. */
+export function accountsOf(pods: readonly RemotePod[]): string[] {
+  return [...new Set(pods.map(({ serviceAccount }) => serviceAccount))];
+}
+
 /** Does something `count` times, several at once; the results in order. */
 export async function inParallel<T>(
   count: number,

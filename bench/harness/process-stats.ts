@@ -14,10 +14,27 @@ export function cpuMicroseconds(pids: readonly number[]): number {
   return (ticks / TICKS) * 1e6;
 }
 
-/** CPU time of this process's children that have ended, in microseconds. */
-export function endedChildrenMicroseconds(): number {
-  const fields = statFields('/proc/self/stat');
-  return ((Number(fields[13]) + Number(fields[14])) / TICKS) * 1e6;
+/** CPU time of this process and of its children that have ended, in microseconds. */
+export function ownMicroseconds(): number {
+  const fields = statFields('/proc/self/stat').slice(11, 15).map(Number);
+  return (fields.reduce((sum, ticks) => sum + ticks, 0) / TICKS) * 1e6;
+}
+
+/**
+ * Time in which the main thread of each process ran, or could have run and waited for its core,
+ * in microseconds. Undefined where the kernel does not tell.
+ *
+ * @see https://docs.kernel.org/scheduler/sched-stats.html
+ */
+export function wantedMicroseconds(pids: readonly number[]): number[] | undefined {
+  try {
+    return pids.map((pid) => {
+      const [ran, waited] = readFileSync(`/proc/${pid}/schedstat`, 'utf8').split(' ').map(Number);
+      return ((ran ?? 0) + (waited ?? 0)) / 1_000;
+    });
+  } catch {
+    return undefined;
+  }
 }
 
 /** Resident memory of a process now, in KiB. */

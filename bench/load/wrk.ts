@@ -1,9 +1,9 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { scratchDirectory } from '../harness/scratch.ts';
 import { type HttpLoad, type HttpLoadResult, PERCENTILES } from './http-load.ts';
 import { POD_HOST } from './one-try.ts';
 
@@ -17,40 +17,36 @@ export function wrkVersion(): string | undefined {
 
 /** Runs a load with wrk, on one thread. */
 export async function loadWithWrk(load: HttpLoad): Promise<HttpLoadResult> {
-  const directory = mkdtempSync(join(tmpdir(), 'broker-bench-wrk-'));
-  try {
-    const tokens = join(directory, 'tokens');
-    writeFileSync(tokens, `${load.tokens.join('\n')}\n`, { mode: 0o600 });
-    const child = spawn(
-      'wrk',
-      [
-        '--threads=1',
-        `--connections=${load.connections}`,
-        `--duration=${Math.ceil(load.duration / 1_000)}s`,
-        '--timeout=10s',
-        `--script=${SCRIPT}`,
-        `http://${load.target.host}:${load.target.port}/v1/credentials`,
-        '--',
-        tokens,
-        load.connection,
-        POD_HOST,
-      ],
-      {
-        stdio: ['ignore', 'pipe', 'inherit'],
-        env: { PATH: process.env.PATH, BENCH_PERCENTILES: PERCENTILES.join(',') },
-      },
-    );
-    let output = '';
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
-      output += text;
-    });
-    const [code] = await once(child, 'close');
-    const line = /^\{.*\}$/m.exec(output)?.[0];
-    if (code !== 0 || line === undefined) throw new Error(`wrk failed:\n${output}`);
-    return resultOf(JSON.parse(line));
-  } finally {
-    rmSync(directory, { recursive: true, force: true });
-  }
+  using scratch = scratchDirectory('wrk');
+  const tokens = join(scratch.path, 'tokens');
+  writeFileSync(tokens, `${load.tokens.join('\n')}\n`, { mode: 0o600 });
+  const child = spawn(
+    'wrk',
+    [
+      '--threads=1',
+      `--connections=${load.connections}`,
+      `--duration=${Math.ceil(load.duration / 1_000)}s`,
+      '--timeout=10s',
+      `--script=${SCRIPT}`,
+      `http://${load.target.host}:${load.target.port}/v1/credentials`,
+      '--',
+      tokens,
+      load.connection,
+      POD_HOST,
+    ],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env: { PATH: process.env.PATH, BENCH_PERCENTILES: PERCENTILES.join(',') },
+    },
+  );
+  let output = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    output += text;
+  });
+  const [code] = await once(child, 'close');
+  const line = /^\{.*\}$/m.exec(output)?.[0];
+  if (code !== 0 || line === undefined) throw new Error(`wrk failed:\n${output}`);
+  return resultOf(JSON.parse(line));
 }
 
 /** What the script prints: times in microseconds. */

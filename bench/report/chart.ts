@@ -53,4 +53,13 @@ export interface BarChart {
 }
 
 /** What a colour stands for. */
-export type Colour = 'service-account' | 'pod' | 'token' | 'peer' | 'broker' | 'bare' | 'nginx';
+export type Colour =
+  | 'service-account'
+  | 'pod'
+  | 'token'
+  | 'peer'
+  | 'broker'
+  | 'traced'
+  | 'redis'
+  | 'bare'
+  | 'nginx';

@@ -22,6 +22,11 @@ export function milliseconds(value: number): string {
   return `${value.toFixed(value < 10 ? 2 : 1)} ms`;
 }
 
+/** Milliseconds as seconds: `2.6 s`. */
+export function seconds(value: number): string {
+  return `${Number((value / 1_000).toPrecision(3))} s`;
+}
+
 /** A part of 1 as per cent; never rounded up to 100 % or down to 0 %. */
 export function percent(part: number): string {
   if (part === 1 || part === 0) return `${part * 100} %`;

@@ -4,9 +4,11 @@ import { cpus, release, totalmem } from 'node:os';
 import { autocannonVersion } from '../load/autocannon.ts';
 import { wrkVersion } from '../load/wrk.ts';
 import { nginxVersion } from '../servers/nginx.ts';
+import { redisVersion } from '../servers/redis.ts';
 
 /** What a run was made on, and with which versions. */
 export interface Machine {
+  /** The processor's model. */
   readonly cpu: string;
   readonly cores: number;
   readonly memoryGiB: number;
@@ -18,6 +20,7 @@ export interface Machine {
   readonly autocannon: string;
   readonly wrk: string | undefined;
   readonly nginx: string | undefined;
+  readonly redis: string | undefined;
   /** Whether the program had a core of its own. */
   readonly pinned: boolean;
 }
@@ -36,6 +39,7 @@ export function describeMachine(pinned: boolean): Machine {
     autocannon: autocannonVersion(),
     wrk: wrkVersion(),
     nginx: nginxVersion(),
+    redis: redisVersion(),
     pinned,
   };
 }

@@ -3,14 +3,14 @@ import type { Chart } from './chart.ts';
 import { drawLines } from './line-chart.ts';
 import type { Results } from './results.ts';
 import { STYLE } from './style.ts';
+import { subjectLine } from './subject.ts';
 import { escaped, FRAMES } from './svg.ts';
 import type { Table } from './table.ts';
 
 /** The whole report as one page that needs nothing else: no script, no network. */
 export function reportPage(results: Results): string {
-  const { machine, startedAt } = results;
+  const { machine, subject, config } = results;
   const scenarios = Object.entries(results.scenarios);
-  const subtitle = `${startedAt.slice(0, 16).replace('T', ' ')} UTC · ${machine.cpu}, ${machine.cores} cores · Node.js ${machine.node}`;
   return `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -19,7 +19,7 @@ export function reportPage(results: Results): string {
 <link rel="icon" href="data:,">
 <style>${STYLE}</style>
 <h1>pod-identity-broker: benchmark</h1>
-<p class="quiet">${escaped(subtitle)}${results.quick ? ' · quick run' : ''}</p>
+<p class="quiet">${escaped(subjectLine(results))}</p>
 <ul class="headlines">${scenarios
     .flatMap(([name, { headlines }]) =>
       headlines.map((text) => `<li><b>${escaped(name)}</b>${escaped(text)}</li>`),
@@ -27,9 +27,10 @@ export function reportPage(results: Results): string {
     .join('')}</ul>
 ${scenarios
   .map(
-    ([name, { shows, tables, charts }]) => `<section id="${escaped(name)}">
+    ([name, { shows, headlines, tables, charts }]) => `<section id="${escaped(name)}">
 <h2>${escaped(name)}</h2>
 <p class="quiet">${escaped(sentence(shows))}</p>
+${tables.length === 0 ? headlines.map((text) => `<p>${escaped(sentence(text))}</p>`).join('') : ''}
 ${charts.map(figure).join('\n')}
 ${tables.map(table).join('\n')}
 </section>`,
@@ -38,8 +39,9 @@ ${tables.map(table).join('\n')}
 <section>
 <h2>How this was measured</h2>
 <p>Every answer was checked; a run that meets a wrong one shows no figures.</p>
+${subject.traced ? '<p>The slowest requests, and one of each kind, span by span: <a href="trace.html">trace.html</a>.</p>' : ''}
 <details><summary>machine, versions, configuration</summary>
-<pre>${escaped(JSON.stringify({ machine, config: results.config }, null, 2))}</pre></details>
+<pre>${escaped(JSON.stringify({ subject, machine, config }, null, 2))}</pre></details>
 </section>
 </html>
 `;

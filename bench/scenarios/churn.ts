@@ -6,15 +6,23 @@ import { createServiceAccounts, NAMESPACE } from '../harness/pods.ts';
 import { residentKiB } from '../harness/process-stats.ts';
 import { checkAnswers, type PodAnswer } from '../harness/right-answers.ts';
 import { checkFailures } from '../harness/right-failures.ts';
-import { startTarget, VARIANT_LABEL, type Variant, variants } from '../harness/target.ts';
+import { startTarget } from '../harness/target.ts';
+import {
+  type Measured,
+  sideBySideNote,
+  sideBySideWords,
+  VARIANT_LABEL,
+  type Variant,
+  variantsSideBySide,
+} from '../harness/variants.ts';
 import { type ClientResult, runClients } from '../load/clients.ts';
 import { podAddress } from '../load/one-try.ts';
 import { count } from '../report/format.ts';
+import { medianOf, overRounds } from '../report/rounds.ts';
 import type { Bench, Scenario } from '../scenario.ts';
 
-/** One variant under jobs that come and go. */
-interface ChurnFigures {
-  readonly variant: Variant;
+/** One variant under jobs that come and go, once. */
+interface ChurnRound {
   readonly pods: number;
   readonly served: number;
   readonly calls: number;
@@ -42,19 +50,13 @@ export const churn: Scenario = {
   shows: 'calls, memory and renewals for pods that are gone, under short-lived jobs',
   async run(bench) {
     const plan = bench.config.churn;
-    bench.progress(`${plan.podsPerSecond} pods a second for ${plan.seconds} s, all scopes at once`);
-    const figures = await Promise.all(variants(bench).map((variant) => jobs(bench, variant)));
+    bench.progress(
+      `${plan.podsPerSecond} pods a second for ${plan.seconds} s, ${sideBySideWords(bench)}`,
+    );
+    const figures = await variantsSideBySide(bench, (variant) => jobs(bench, variant));
     const whole = plan.seconds + plan.lifeSeconds + plan.afterSeconds;
-    const shared = figures.find(({ variant }) => variant === 'service-account');
-    const baseline = figures.find(({ variant }) => variant === 'token');
     return {
-      headlines:
-        shared && baseline
-          ? [
-              `jobs: ${(baseline.calls / shared.calls).toFixed(0)}x fewer calls than in token scope ` +
-                `(${count(shared.calls)}, not ${count(baseline.calls)}) for ${count(shared.pods)} pods`,
-            ]
-          : [],
+      headlines: headlines(figures),
       tables: [
         {
           title: `churn: ${plan.podsPerSecond} pods a second that live ${plan.lifeSeconds} s, for ${plan.seconds} s; credentials are renewed after ${plan.renewAfterSeconds} s`,
@@ -67,19 +69,24 @@ export const churn: Scenario = {
             'resident before',
             'after',
           ],
-          rows: figures.map((one) => [
-            VARIANT_LABEL[one.variant],
-            count(one.pods),
-            count(one.served),
-            count(one.calls),
-            count(one.callsForGone),
-            ...[one.residentMiB?.before, one.residentMiB?.after].map((mib) =>
-              mib === undefined ? '–' : `${mib.toFixed(0)} MiB`,
+          rows: figures.map(({ variant, rounds }) => [
+            VARIANT_LABEL[variant],
+            ...(['pods', 'served', 'calls', 'callsForGone'] as const).map((name) =>
+              overRounds(
+                rounds.map((round) => round[name]),
+                count,
+              ),
+            ),
+            ...(['before', 'after'] as const).map((when) =>
+              overRounds(
+                rounds.map(({ residentMiB }) => residentMiB?.[when]),
+                (mib) => `${mib.toFixed(0)} MiB`,
+              ),
             ),
           ]),
           notes: [
             'Renewals come so soon to be seen here at all; by default they come after 3 hours.',
-            'The scopes ran at the same time, each with a broker and an EKS Auth of its own.',
+            sideBySideNote(bench),
           ],
         },
       ],
@@ -90,19 +97,38 @@ export const churn: Scenario = {
           x: { label: 'time', unit: 's' },
           y: { label: 'calls so far' },
           spans: [{ from: 0, to: plan.seconds, label: 'jobs start' }],
-          lines: figures.map(({ variant, callTimes }) => ({
+          lines: figures.map(({ variant, rounds }) => ({
             label: VARIANT_LABEL[variant],
             colour: variant,
-            points: cumulative(callTimes, whole * 1_000),
+            points: cumulative(
+              rounds.map(({ callTimes }) => callTimes),
+              whole * 1_000,
+            ),
           })),
         },
       ],
-      figures: figures.map(({ callTimes, ...one }) => one),
+      figures: figures.map(({ variant, rounds }) => ({
+        variant,
+        rounds: rounds.map(({ callTimes, ...round }) => round),
+      })),
     };
   },
 };
 
-async function jobs(bench: Bench, variant: Variant): Promise<ChurnFigures> {
+function headlines(figures: readonly Measured<ChurnRound>[]): string[] {
+  const of = (wanted: Variant, name: 'calls' | 'pods') =>
+    medianOf(
+      figures.find(({ variant }) => variant === wanted)?.rounds ?? [],
+      (round) => round[name],
+    ) ?? Number.NaN;
+  const [shared, baseline] = [of('service-account', 'calls'), of('token', 'calls')];
+  return [
+    `jobs: ${(baseline / shared).toFixed(0)}x fewer calls than in token scope ` +
+      `(${count(shared)}, not ${count(baseline)}) for ${count(of('token', 'pods'))} pods`,
+  ];
+}
+
+async function jobs(bench: Bench, variant: Variant): Promise<ChurnRound> {
   const plan = bench.config.churn;
   const { latency, quota } = plan;
   await using cluster = await clusterFor(bench, { latency, quota });
@@ -139,7 +165,6 @@ async function jobs(bench: Bench, variant: Variant): Promise<ChurnFigures> {
   await checkAnswers(simulator, answers);
   const calls = await callsSince(simulator, accounts, began);
   return {
-    variant,
     pods,
     served: answers.length,
     calls: calls.length,

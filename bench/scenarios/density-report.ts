@@ -1,13 +1,19 @@
-import { VARIANT_LABEL } from '../harness/target.ts';
+import { VARIANT_LABEL } from '../harness/variants.ts';
 import type { Chart } from '../report/chart.ts';
 import { count, milliseconds } from '../report/format.ts';
-import type { ScenarioReport } from '../scenario.ts';
-import type { Combination, DensityFigures } from './density.ts';
+import type { ScenarioReport } from '../report/results.ts';
+import { medianOf, overRounds } from '../report/rounds.ts';
+import type { Combination, DensityFigures, DensityRound } from './density-figures.ts';
 
 /** Calls and times by combination and variant. */
 export function densityReport(figures: readonly DensityFigures[]): ScenarioReport {
   const largest = figures.findLast(({ variant }) => variant === 'service-account');
   const baseline = figures.findLast(({ variant }) => variant === 'token');
+  const cell = (
+    { rounds }: DensityFigures,
+    read: (round: DensityRound) => number | undefined,
+    write: (value: number) => string = count,
+  ) => overRounds(rounds.map(read), write);
   return {
     headlines: largest && baseline ? [headline(largest, baseline)] : [],
     tables: [
@@ -20,16 +26,22 @@ export function densityReport(figures: readonly DensityFigures[]): ScenarioRepor
           'after rotation: calls',
           'to the last',
           'told 503',
+          'without credentials',
           'resident',
         ],
         rows: figures.map((one) => [
           `${label(one)} – ${VARIANT_LABEL[one.variant]}`,
-          count(one.first.calls),
-          milliseconds(one.first.lastAfterMs),
-          count(one.rotated.calls),
-          milliseconds(one.rotated.lastAfterMs),
-          count(one.first.told503 + one.rotated.told503),
-          one.residentMiB === undefined ? '–' : `${one.residentMiB.toFixed(0)} MiB`,
+          cell(one, ({ first }) => first.calls),
+          cell(one, ({ first }) => first.lastAfterMs, milliseconds),
+          cell(one, ({ rotated }) => rotated.calls),
+          cell(one, ({ rotated }) => rotated.lastAfterMs, milliseconds),
+          cell(one, ({ first, rotated }) => first.told503 + rotated.told503),
+          cell(one, ({ first, rotated }) => first.unserved + rotated.unserved),
+          cell(
+            one,
+            ({ residentMiB }) => residentMiB,
+            (mib) => `${mib.toFixed(0)} MiB`,
+          ),
         ]),
         notes: ['Every answer was checked: credentials of the role of the pod’s service account.'],
       },
@@ -48,8 +60,8 @@ function headline(shared: DensityFigures, baseline: DensityFigures): string {
   );
 }
 
-function allCalls({ first, rotated }: DensityFigures): number {
-  return first.calls + rotated.calls;
+function allCalls({ rounds }: DensityFigures): number {
+  return medianOf(rounds, ({ first, rotated }) => first.calls + rotated.calls) ?? Number.NaN;
 }
 
 function label({ pods, processes, serviceAccounts }: Combination): string {

@@ -2,19 +2,30 @@ import { SESSION_SCOPES, type SessionScope } from '../../src/config/config.ts';
 import { createRandom } from '../../src/simulator/random.ts';
 import { callsPerHour } from '../fleet/node-day.ts';
 import { playRollout, type RolloutResult } from '../fleet/rollout.ts';
-import { VARIANT_LABEL } from '../harness/target.ts';
-import type { Chart } from '../report/chart.ts';
+import { VARIANT_LABEL } from '../harness/variants.ts';
+import type { Chart, Colour } from '../report/chart.ts';
 import { count, span } from '../report/format.ts';
-import type { Scenario } from '../scenario.ts';
+import type { Bench, Scenario } from '../scenario.ts';
 import { nodeOfPods } from './density.ts';
 
-/** A fleet in one scope. */
+/** A scope, or nodes that share their sessions in Redis. */
+type FleetKind = SessionScope | 'shared';
+
+const KINDS: readonly FleetKind[] = ['shared', ...SESSION_SCOPES];
+
+const LABEL: Readonly<Record<FleetKind, string>> = {
+  ...VARIANT_LABEL,
+  shared: 'service-account scope, shared in Redis',
+};
+
+/** The fleet that is told of first, where it is among those that are played. */
+const TOLD_OF = 1_000;
+
+/** A fleet of one kind. */
 interface FleetFigures extends RolloutResult {
-  readonly scope: SessionScope;
+  readonly kind: FleetKind;
   readonly nodes: number;
   readonly callsPerHour: number;
-  /** Nodes share their sessions in Redis. */
-  readonly shared: boolean;
 }
 
 /** A whole account's nodes start everything at once, and live on: played on a virtual clock. */
@@ -22,67 +33,43 @@ export const fleet: Scenario = {
   name: 'fleet',
   shows: 'thousands of nodes under one account-wide quota, by events on a virtual clock',
   async run(bench) {
-    const { config, progress } = bench;
-    const plan = config.fleet;
+    const plan = bench.config.fleet;
     const figures: FleetFigures[] = [];
-    const measured: Record<string, { calls: number; perHour: number }> = {};
+    const measured: Record<string, NodeFigures> = {};
     for (const scope of SESSION_SCOPES) {
-      const node = await nodeOfPods({ ...bench, peer: undefined }, plan.node, scope);
-      progress(`${scope}: days of one node, with the broker's own sessions`);
-      const perHour = await callsPerHour({
-        scope,
-        ...plan.node,
-        latency: plan.latency.median,
-        settleHours: plan.settleHours,
-        countHours: plan.countHours,
-        random: createRandom(config.seed),
-      });
-      measured[scope] = { calls: node.first.calls, perHour };
+      const node = await oneNode(bench, scope);
+      measured[scope] = node;
       for (const nodes of plan.nodes) {
-        progress(`${scope}: a rollout over ${count(nodes)} nodes`);
+        bench.progress(`${scope}: a rollout over ${count(nodes)} nodes`);
         // Lets the progress be seen: what comes now holds the thread up.
         await new Promise((resolve) => setImmediate(resolve));
-        const rollout = playRollout({
-          nodes,
-          callsPerNode: node.first.calls,
-          spreadMs: plan.rolloutSeconds * 1_000,
-          quota: plan.quota,
-          latency: plan.latency,
-          throttleMs: plan.throttleMs,
-          random: createRandom(config.seed),
-        });
-        figures.push({ scope, nodes, callsPerHour: nodes * perHour, shared: false, ...rollout });
+        const rollout = (callingNodes: number) =>
+          playRollout({
+            nodes: callingNodes,
+            callsPerNode: node.calls,
+            spreadMs: plan.rolloutSeconds * 1_000,
+            quota: plan.quota,
+            latency: plan.latency,
+            throttleMs: plan.throttleMs,
+            random: createRandom(bench.config.seed),
+          });
+        const callsPerHour = nodes * node.callsPerHour;
+        figures.push({ kind: scope, nodes, callsPerHour, ...rollout(nodes) });
         if (scope !== 'service-account') continue;
         // Of all nodes that share a session one calls for it, as the scenario `cluster` shows.
-        const shared = playRollout({
-          nodes: 1,
-          callsPerNode: node.first.calls,
-          spreadMs: plan.rolloutSeconds * 1_000,
-          quota: plan.quota,
-          latency: plan.latency,
-          throttleMs: plan.throttleMs,
-          random: createRandom(config.seed),
-        });
-        figures.push({ scope, nodes, callsPerHour: perHour, shared: true, ...shared });
+        const alone = { callsPerHour: node.callsPerHour, ...rollout(1) };
+        figures.push({ kind: 'shared', nodes, ...alone });
       }
     }
-    const largest = (scope: SessionScope) =>
-      figures.findLast((one) => one.scope === scope && !one.shared);
-    const shared = largest('service-account');
-    const baseline = largest('token');
+    const ordered = KINDS.flatMap((kind) => figures.filter((one) => one.kind === kind));
     return {
-      headlines:
-        shared && baseline
-          ? [
-              `a rollout over ${count(shared.nodes)} nodes is done after ${done(shared)}, in token scope after ${done(baseline)}`,
-            ]
-          : [],
+      headlines: headlines(figures, plan.nodes),
       tables: [
         {
           title: `fleet (simulated): ${plan.node.pods} pods a node start within ${plan.rolloutSeconds} s, quota ${count(plan.quota.rate)}/s for all nodes`,
           columns: ['', 'until all have credentials', 'calls', 'throttled', 'calls/h later'],
-          rows: figures.map((one) => [
-            `${count(one.nodes)} nodes – ${VARIANT_LABEL[one.scope]}${one.shared ? ', shared in Redis' : ''}`,
+          rows: ordered.map((one) => [
+            `${count(one.nodes)} ${one.nodes === 1 ? 'node' : 'nodes'} – ${LABEL[one.kind]}`,
             done(one),
             count(one.calls),
             count(one.throttled),
@@ -96,11 +83,45 @@ export const fleet: Scenario = {
           ],
         },
       ],
-      charts: charts(figures),
-      figures: { measured, figures },
+      charts: charts(ordered),
+      figures: { measured, figures: ordered },
     };
   },
 };
+
+/** What one node calls for. */
+interface NodeFigures {
+  /** Until all of its pods have credentials. */
+  readonly calls: number;
+  /** Later on. */
+  readonly callsPerHour: number;
+}
+
+async function oneNode(bench: Bench, scope: SessionScope): Promise<NodeFigures> {
+  const { node, latency, settleHours, countHours } = bench.config.fleet;
+  const { first } = await nodeOfPods({ ...bench, peer: undefined }, node, scope);
+  bench.progress(`${scope}: days of one node, with the broker's own sessions`);
+  const hourly = await callsPerHour({
+    scope,
+    ...node,
+    latency: latency.median,
+    settleHours,
+    countHours,
+    random: createRandom(bench.config.seed),
+  });
+  return { calls: first.calls - first.throttled, callsPerHour: hourly };
+}
+
+function headlines(figures: readonly FleetFigures[], nodes: readonly number[]): string[] {
+  const told = nodes.includes(TOLD_OF) ? TOLD_OF : Math.max(...nodes);
+  const of = (kind: FleetKind) => figures.find((one) => one.kind === kind && one.nodes === told);
+  const [shared, apart, baseline] = [of('shared'), of('service-account'), of('token')];
+  if (!shared || !apart || !baseline) return [];
+  return [
+    `a rollout over ${count(told)} nodes (simulated) is done after ${done(shared)} with sessions shared in Redis, ` +
+      `${done(apart)} without, in token scope ${done(baseline)}`,
+  ];
+}
 
 function done({ doneAfterMs, cutOff }: FleetFigures): string {
   return `${cutOff ? 'more than ' : ''}${span(doneAfterMs)}`;
@@ -117,11 +138,11 @@ function charts(figures: readonly FleetFigures[]): Chart[] {
     title,
     x: { label: 'nodes', scale: 'log' },
     y: { label, unit, scale: 'log' },
-    lines: SESSION_SCOPES.map((scope) => ({
-      label: VARIANT_LABEL[scope],
-      colour: scope,
+    lines: KINDS.map((kind) => ({
+      label: LABEL[kind],
+      colour: (kind === 'shared' ? 'redis' : kind) satisfies Colour,
       points: figures
-        .filter((one) => one.scope === scope && !one.shared)
+        .filter((one) => one.kind === kind)
         .map((one) => [one.nodes, Math.max(read(one), 0.1)] as const),
     })),
   });

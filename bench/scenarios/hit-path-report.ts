@@ -1,34 +1,29 @@
-import { type Spread, spread } from '../harness/statistics.ts';
+import { spread } from '../harness/statistics.ts';
 import { PERCENTILES } from '../load/http-load.ts';
-import type { BarChart, Colour, LineChart } from '../report/chart.ts';
+import type { BarChart, LineChart } from '../report/chart.ts';
 import { count, countSpread, milliseconds, percent, ratio } from '../report/format.ts';
+import type { ScenarioReport } from '../report/results.ts';
+import { medianOf } from '../report/rounds.ts';
 import type { Table } from '../report/table.ts';
-import type { ScenarioReport } from '../scenario.ts';
-import type { HitSeries } from './hit-path.ts';
-import type { HitTurn } from './hit-path-turn.ts';
+import { type Comparison, compare, EXTRAS } from './hit-path-comparisons.ts';
+import type { HitPathSetting, HitSeries } from './hit-path-figures.ts';
+import type { HitTurn, ServerName } from './hit-path-turn.ts';
 
-/** What the figures were measured with. */
-export interface HitPathSetting {
-  readonly tokenBytes: number;
-  readonly bodyBytes: number;
-  readonly pinned: boolean;
-}
+type Connection = HitSeries['connection'];
 
-/** A server's figures beside another's, turn by turn. */
-interface Comparison {
-  readonly server: string;
-  readonly beside: string;
-  readonly connection: string;
-  readonly load: string;
-  /** Requests a second; undefined where the load was the bound. */
-  readonly rate: Spread | undefined;
-  /** CPU time for a request: the other's part of this server's. */
-  readonly cpu: Spread | undefined;
-}
-
-const MODE: Readonly<Record<string, string>> = {
+const MODE: Readonly<Record<Connection, string>> = {
   'keep-alive': 'keep-alive',
   close: 'a connection per request',
+};
+
+const SERVER: Readonly<Record<ServerName, string>> = {
+  broker: 'broker',
+  traced: 'broker with tracing on',
+  redis: 'broker with Redis',
+  token: 'broker in token scope',
+  bare: 'bare node:http',
+  nginx: 'nginx, return 200',
+  peer: 'peer',
 };
 
 /** Puts the turns into tables: ratios first. */
@@ -36,71 +31,75 @@ export function hitPathReport(
   series: readonly HitSeries[],
   setting: HitPathSetting,
 ): ScenarioReport {
-  const comparisons = compare(series);
-  const headlines = comparisons
-    .filter(
-      ({ server, beside, load }) => server === 'broker' && beside === 'bare' && load === 'wrk',
-    )
+  const beside = compare(series, 'others');
+  const extras = compare(series, 'extras');
+  const modes = [...new Set(series.map(({ connection }) => connection))];
+  return {
+    headlines: [...headlines(beside), ...modes.flatMap((mode) => extrasHeadline(extras, mode))],
+    tables: [
+      {
+        title: 'hit-path: the broker beside other servers (1 = as fast)',
+        ...ratioRows(beside),
+        notes: notes(setting),
+      },
+      {
+        title: 'hit-path: the broker with more turned on, beside the broker as it is (1 = as fast)',
+        ...ratioRows(extras),
+        notes: [
+          'tracing on: the SDK is loaded, samples as many as by default, and exports to a receiver here.',
+          'token scope: the key of the existing agent up to 0.1.x.',
+          ...setting.missing.map((reason) => `${reason}.`),
+        ],
+      },
+      figureTable(series, setting.peer),
+    ],
+    charts: [cpuChart(series), ...modes.map((mode) => latencyChart(series, mode))],
+    figures: { ...setting, comparisons: [...beside, ...extras], series },
+  };
+}
+
+function headlines(comparisons: readonly Comparison[]): string[] {
+  return comparisons
+    .filter(({ other, load }) => other === 'bare' && load === 'wrk')
     .map(
       ({ connection, rate, cpu }) =>
         `${MODE[connection]}: ${rate === undefined ? 'bound by load' : `${ratio(rate)} of the requests/s of a bare node:http server`}` +
         `${cpu === undefined ? '' : `, ${ratio(cpu)} by CPU per request`}`,
     );
-  return {
-    headlines,
-    tables: [ratioTable(comparisons, setting), figureTable(series)],
-    charts: [cpuChart(series), ...CHARTED.map((mode) => latencyChart(series, mode))],
-    figures: { ...setting, comparisons, series },
-  };
 }
 
-function compare(series: readonly HitSeries[]): Comparison[] {
-  const comparisons: Comparison[] = [];
-  for (const mine of series) {
-    for (const beside of series) {
-      if (beside.connection !== mine.connection || beside.load !== mine.load) continue;
-      if (mine === beside || mine.server !== 'broker') continue;
-      const pairs = mine.turns.map(
-        (turn, index) => [turn, beside.turns[index] as HitTurn] as const,
-      );
-      const bound = pairs.some(([mineTurn, other]) => mineTurn.boundByLoad || other.boundByLoad);
-      const cpus = pairs.map(
-        ([mineTurn, other]) => (other.cpuMicroseconds ?? NaN) / (mineTurn.cpuMicroseconds ?? NaN),
-      );
-      comparisons.push({
-        server: mine.server,
-        beside: beside.server,
-        connection: mine.connection,
-        load: mine.load,
-        rate: bound
-          ? undefined
-          : spread(pairs.map(([turn, other]) => turn.requestsPerSecond / other.requestsPerSecond)),
-        cpu: cpus.some(Number.isNaN) ? undefined : spread(cpus),
-      });
-    }
-  }
-  return comparisons;
+function extrasHeadline(comparisons: readonly Comparison[], mode: Connection): string[] {
+  const told = comparisons
+    .filter(({ connection, load }) => connection === mode && load === 'wrk')
+    .map(({ server, rate, cpu }) => {
+      const figure = rate ?? cpu;
+      const means = rate === undefined ? ' by CPU per request' : '';
+      return `${SERVER[server].replace('broker ', '')} ${figure === undefined ? '–' : ratio(figure)}${means}`;
+    });
+  return told.length === 0 ? [] : [`${MODE[mode]}, beside the broker as it is: ${told.join(', ')}`];
 }
 
-function ratioTable(comparisons: readonly Comparison[], setting: HitPathSetting): Table {
+function ratioRows(comparisons: readonly Comparison[]): Pick<Table, 'columns' | 'rows'> {
   return {
-    title: 'hit-path: the broker beside other servers (1 = as fast)',
     columns: ['', 'load', 'requests/s', 'by CPU per request'],
-    rows: comparisons.map(({ beside, connection, load, rate, cpu }) => [
-      `beside ${beside}, ${MODE[connection]}`,
+    rows: comparisons.map(({ server, other, connection, load, rate, cpu }) => [
+      `${EXTRAS.includes(server) ? SERVER[server] : `beside ${SERVER[other]}`}, ${MODE[connection]}`,
       load,
       rate === undefined ? 'bound by load' : ratio(rate),
       cpu === undefined ? '–' : ratio(cpu),
     ]),
-    notes: [
-      'Median of the turns (least–most), each turn beside the other server’s in the same round.',
-      `Tokens of ${count(setting.tokenBytes)} bytes, bodies of ${count(setting.bodyBytes)} bytes.`,
-      ...(setting.pinned ? [] : ['Nothing was pinned: this machine has one core, or no taskset.']),
-    ],
   };
 }
 
-function figureTable(series: readonly HitSeries[]): Table {
+function notes({ tokenBytes, bodyBytes, pinned }: HitPathSetting): string[] {
+  return [
+    'Median of the turns (least–most), each turn beside the other server’s in the same round.',
+    `Tokens of ${count(tokenBytes)} bytes (signed with RS256, as EKS does it), bodies of ${count(bodyBytes)} bytes.`,
+    ...(pinned ? [] : ['Nothing was pinned: this machine has one core, or no taskset.']),
+  ];
+}
+
+function figureTable(series: readonly HitSeries[], withPeer: boolean): Table {
   return {
     title: 'hit-path: figures',
     columns: [
@@ -114,9 +113,10 @@ function figureTable(series: readonly HitSeries[]): Table {
       'server core',
       'load core',
       'others',
+      ...(withPeer ? ['refused', 'failed'] : []),
     ],
     rows: series.map(({ server, connection, load, turns }) => [
-      `${server}, ${MODE[connection]}`,
+      `${SERVER[server]}, ${MODE[connection]}`,
       load,
       `${countSpread(spread(turns.map((turn) => turn.requestsPerSecond)))}${turns.some(({ boundByLoad }) => boundByLoad) ? ' bound by load' : ''}`,
       median(
@@ -130,8 +130,22 @@ function figureTable(series: readonly HitSeries[]): Table {
       median(turns, (turn) => turn.targetBusy, percent),
       median(turns, (turn) => turn.loadBusy, percent),
       median(turns, (turn) => turn.disturbance, percent),
+      ...(withPeer
+        ? [
+            median(turns, ({ refused, requests }) => refused / Math.max(1, requests), percent),
+            median(turns, (turn) => turn.failed, count),
+          ]
+        : []),
     ]),
-    notes: ['others: what processes without a part in this took of the two cores, in cores.'],
+    notes: [
+      'others: what processes without a part in this took of the two cores, in cores.',
+      ...(withPeer
+        ? [
+            'Requests/s are those that were answered with credentials; refused is the part that was answered',
+            'with a status of 400 or more, failed are those without an answer. Latencies are of all answers.',
+          ]
+        : []),
+    ],
   };
 }
 
@@ -140,8 +154,8 @@ function median(
   read: (turn: HitTurn) => number | undefined,
   write: (value: number) => string,
 ): string {
-  const values = turns.map(read).filter((value) => value !== undefined);
-  return values.length === 0 ? '–' : write(spread(values).median);
+  const value = medianOf(turns, read);
+  return value === undefined ? '–' : write(value);
 }
 
 function cpuChart(series: readonly HitSeries[]): BarChart {
@@ -154,12 +168,12 @@ function cpuChart(series: readonly HitSeries[]): BarChart {
     title: 'CPU time that one answer costs the server',
     value: { label: 'µs of CPU per request' },
     groups: modes.map((mode) => ({
-      label: MODE[mode] ?? mode,
+      label: MODE[mode],
       bars: shown
         .filter((one) => one.connection === mode && one.load === load)
         .map(({ server, turns }) => ({
-          label: SERVER[server] ?? server,
-          colour: server as Colour,
+          label: SERVER[server],
+          colour: server,
           value: spread(turns.map((turn) => turn.cpuMicroseconds as number)).median,
         })),
     })),
@@ -167,17 +181,19 @@ function cpuChart(series: readonly HitSeries[]): BarChart {
 }
 
 /** Latencies at the load's own pace: each connection asks again as soon as it was answered. */
-function latencyChart(series: readonly HitSeries[], mode: string): LineChart {
+function latencyChart(series: readonly HitSeries[], mode: Connection): LineChart {
   const [load = 'wrk'] = series.map((one) => one.load);
-  const shown = series.filter((one) => one.connection === mode && one.load === load);
+  const shown = series.filter(
+    (one) => one.connection === mode && one.load === load && !EXTRAS.includes(one.server),
+  );
   return {
     kind: 'lines',
     title: `Latency of hits under full load, ${MODE[mode]}`,
     x: { label: 'percentile', scale: 'percentile' },
     y: { label: 'latency', unit: 'ms', scale: 'log' },
     lines: shown.map(({ server, turns }) => ({
-      label: SERVER[server] ?? server,
-      colour: server as Colour,
+      label: SERVER[server],
+      colour: server,
       points: PERCENTILES.map((part, index) => [
         part,
         spread(turns.map(({ distribution }) => distribution[index] ?? Number.NaN)).median,
@@ -185,11 +201,3 @@ function latencyChart(series: readonly HitSeries[], mode: string): LineChart {
     })),
   };
 }
-
-const CHARTED = ['keep-alive', 'close'];
-
-const SERVER: Readonly<Record<string, string>> = {
-  broker: 'broker',
-  bare: 'bare node:http',
-  nginx: 'nginx, return 200',
-};

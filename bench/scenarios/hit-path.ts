@@ -1,72 +1,34 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import type { RemotePod } from '../../src/simulator/control-client.ts';
-import { BrokenRunError } from '../harness/broken-run.ts';
-import { startBroker } from '../harness/broker.ts';
-import { type Child, freePort, ready, startChild } from '../harness/child.ts';
 import { clusterFor } from '../harness/cluster.ts';
-import { createPods, inParallel } from '../harness/pods.ts';
-import { checkAnswers, type PodAnswer } from '../harness/right-answers.ts';
+import { createPods } from '../harness/pods.ts';
+import { checkAnswers } from '../harness/right-answers.ts';
 import { loadWithAutocannon } from '../load/autocannon.ts';
 import type { HttpLoad } from '../load/http-load.ts';
 import { type Address, tryOnce } from '../load/one-try.ts';
 import { loadWithWrk, wrkVersion } from '../load/wrk.ts';
 import type { Bench, Scenario } from '../scenario.ts';
-import { nginxVersion, startNginx } from '../servers/nginx.ts';
+import type { HitSeries } from './hit-path-figures.ts';
 import { hitPathReport } from './hit-path-report.ts';
-import { type HitServer, type HitTurn, hitTurn } from './hit-path-turn.ts';
+import { askAll, type RunningServer, startServers } from './hit-path-servers.ts';
+import { type HitServer, hitTurn } from './hit-path-turn.ts';
 
 /** Whether connections are kept, or each carries one request. */
 export const CONNECTIONS = ['keep-alive', 'close'] as const;
 
-/** All turns of a server with one kind of connection. */
-export interface HitSeries {
-  readonly server: string;
-  readonly connection: HttpLoad['connection'];
-  /** What made the load. */
-  readonly load: 'wrk' | 'autocannon';
-  readonly turns: HitTurn[];
-}
-
-/** The cost of a hit, beside servers that do nothing else. */
+/** The cost of a hit, beside servers that do nothing else, and with more turned on. */
 export const hitPath: Scenario = {
   name: 'hit-path',
   shows: 'what an answer from a session costs, beside a bare node:http server and nginx',
   async run(bench) {
-    const { config, cores, program } = bench;
+    const { config, cores, peer } = bench;
     const plan = config['hit-path'];
-    const core = cores?.target;
     await using cluster = await clusterFor(bench);
-    await using broker = await startBroker(cluster.simulator, {
-      program,
-      core,
-      // All of the load comes from one address. Its budget is counted, and never used up.
-      env: { POD_IDENTITY_BROKER_MAX_POD_QPS: '1000000' },
-    });
-    const pods = await createPods(cluster.simulator, {
+    const { simulator } = cluster;
+    const pods = await createPods(simulator, {
       pods: plan.tokens,
       serviceAccounts: plan.serviceAccounts,
     });
-    const answers = await askAll(broker.address, pods);
-    await checkAnswers(cluster.simulator, answers);
-    const bodies = Object.fromEntries(answers.map(({ pod, body }) => [pod.token, body]));
-    await using bare = await startBare(bodies, core);
-    const body = answers[0]?.body ?? '';
-    await using nginx = nginxVersion() === undefined ? undefined : await startNginx(body, core);
-
-    const servers = [
-      { name: 'broker', address: broker.address, pid: broker.pid },
-      { name: 'bare', address: bare.address, pid: bare.child.pid },
-      ...(nginx === undefined ? [] : [{ name: 'nginx', address: nginx.address, pid: nginx.pid }]),
-      ...(bench.peer === undefined
-        ? []
-        : [{ name: 'peer', address: bench.peer.address, pid: undefined }]),
-    ];
-    if (bench.peer !== undefined) {
-      await checkAnswers(cluster.simulator, await askAll(bench.peer.address, pods));
-    }
+    await using running = await startServers(bench, simulator, pods);
+    const { servers, body, missing } = running;
     const tokens = pods.map(({ token }) => token);
     const series: HitSeries[] = [];
     const load = wrkVersion() === undefined ? 'autocannon' : 'wrk';
@@ -75,13 +37,20 @@ export const hitPath: Scenario = {
     }
     if (load === 'wrk') {
       const once = { tokens, connection: 'keep-alive', load: 'autocannon', rounds: 1 } as const;
-      series.push(...(await inTurns(bench, servers, once)));
+      const plain = servers.filter(({ name }) => !['traced', 'redis', 'token'].includes(name));
+      series.push(...(await inTurns(bench, plain, once)));
     }
-    await checkAnswers(cluster.simulator, await askAll(broker.address, pods));
+    for (const { name, address } of servers) {
+      if (name === 'bare' || name === 'nginx') continue;
+      const who = name === 'peer' ? 'peer' : 'ours';
+      await checkAnswers(simulator, await askAll(address, pods, who));
+    }
     return hitPathReport(series, {
       tokenBytes: tokens[0]?.length ?? 0,
       bodyBytes: body.length,
       pinned: cores !== undefined,
+      missing,
+      peer: peer !== undefined,
     });
   },
 };
@@ -97,7 +66,7 @@ interface Turns {
 /** Loads the servers in turn, A B C A B C … */
 async function inTurns(
   { config, cores, progress }: Bench,
-  servers: readonly Omit<HitServer, 'answerBytes'>[],
+  servers: readonly RunningServer[],
   { tokens, connection, load, rounds }: Turns,
 ): Promise<HitSeries[]> {
   const plan = config['hit-path'];
@@ -116,7 +85,9 @@ async function inTurns(
       await run(loadOf(server.address, plan.warmUpSeconds));
     }
     const one = await tryOnce(server.address, tokens[0] ?? '', { patience: 10_000, connection });
-    known.push({ ...server, answerBytes: load === 'wrk' ? one.bytes : undefined });
+    // A peer's answers need not be equally long.
+    const counted = load === 'wrk' && server.name !== 'peer';
+    known.push({ ...server, answerBytes: counted ? one.bytes : undefined });
   }
   const series = known.map(
     ({ name }): HitSeries => ({ server: name, connection, load, turns: [] }),
@@ -131,39 +102,4 @@ async function inTurns(
     }
   }
   return series;
-}
-
-/** Every pod asks once, and has to be answered. */
-async function askAll(target: Address, pods: readonly RemotePod[]): Promise<PodAnswer[]> {
-  return await inParallel(pods.length, async (index) => {
-    const pod = pods[index] as RemotePod;
-    const { status, body, failure } = await tryOnce(target, pod.token, { patience: 10_000 });
-    if (status !== 200)
-      throw new BrokenRunError(`a pod was answered ${status}: ${failure ?? body}`);
-    return { pod, body };
-  });
-}
-
-async function startBare(bodies: Readonly<Record<string, string>>, core: number | undefined) {
-  const directory = mkdtempSync(join(tmpdir(), 'broker-bench-bare-'));
-  const file = join(directory, 'bodies.json');
-  writeFileSync(file, JSON.stringify(bodies), { mode: 0o600 });
-  const program = fileURLToPath(new URL('../servers/bare.ts', import.meta.url));
-  const address = { host: '127.0.0.1', port: await freePort() };
-  const child: Child = startChild([process.execPath, program, String(address.port), file], {
-    core,
-  });
-  const [token = ''] = Object.keys(bodies);
-  await ready(child, 'the bare server', async () => {
-    const { status } = await tryOnce(address, token, { patience: 1_000 });
-    return status === 200;
-  });
-  return {
-    child,
-    address,
-    [Symbol.asyncDispose]: async () => {
-      await child[Symbol.asyncDispose]();
-      rmSync(directory, { recursive: true, force: true });
-    },
-  };
 }

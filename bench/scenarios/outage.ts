@@ -1,13 +1,23 @@
 import { setTimeout as pause } from 'node:timers/promises';
+import type { RemotePod } from '../../src/simulator/control-client.ts';
 import { clusterFor } from '../harness/cluster.ts';
 import { createServiceAccounts, morePods } from '../harness/pods.ts';
 import { checkAnswers, type PodAnswer } from '../harness/right-answers.ts';
-import { checkFailures } from '../harness/right-failures.ts';
-import { startTarget, VARIANT_LABEL, type Variant, variants } from '../harness/target.ts';
+import { checkFailures, expectCredentials } from '../harness/right-failures.ts';
+import { startTarget } from '../harness/target.ts';
+import {
+  type Measured,
+  sideBySideNote,
+  sideBySideWords,
+  VARIANT_LABEL,
+  type Variant,
+  variantsSideBySide,
+} from '../harness/variants.ts';
 import { runClients } from '../load/clients.ts';
 import { podAddress } from '../load/one-try.ts';
 import { shareBySecond } from '../report/distribution.ts';
 import { percent } from '../report/format.ts';
+import { medianOf, overRounds } from '../report/rounds.ts';
 import type { Bench, Scenario } from '../scenario.ts';
 
 /** Who asks while EKS Auth is away. */
@@ -22,8 +32,8 @@ interface Attempt {
   readonly good: boolean;
 }
 
-interface OutageFigures {
-  readonly variant: Variant;
+/** All tries of a round. */
+interface OutageRound {
   readonly attempts: readonly Attempt[];
 }
 
@@ -35,11 +45,11 @@ export const outage: Scenario = {
   shows: 'which requests are answered while EKS Auth is away',
   async run(bench) {
     const plan = bench.config.outage;
-    bench.progress(`EKS Auth is away for ${plan.awaySeconds} s, all scopes at once`);
-    const figures = await Promise.all(variants(bench).map((variant) => goAway(bench, variant)));
+    bench.progress(`EKS Auth is away for ${plan.awaySeconds} s, ${sideBySideWords(bench)}`);
+    const figures = await variantsSideBySide(bench, (variant) => goAway(bench, variant));
     const from = plan.beforeSeconds;
     const to = from + plan.awaySeconds;
-    const during = ({ attempts }: OutageFigures, kind?: Kind) =>
+    const during = ({ attempts }: OutageRound, kind?: Kind) =>
       share(
         attempts.filter(
           (one) =>
@@ -49,25 +59,24 @@ export const outage: Scenario = {
             (kind === undefined || one.kind === kind),
         ),
       );
-    const shared = figures.find(({ variant }) => variant === 'service-account');
-    const baseline = figures.find(({ variant }) => variant === 'token');
     return {
-      headlines:
-        shared && baseline
-          ? [
-              `EKS Auth away: ${percent(during(shared))} of requests answered; in token scope ${percent(during(baseline))}`,
-            ]
-          : [],
+      headlines: [headline(figures, during)],
       tables: [
         {
           title: `outage: requests answered while EKS Auth was away for ${plan.awaySeconds} s`,
           columns: ['', 'all', 'known pods', 'pods with a new token', 'new pods'],
-          rows: figures.map((one) => [
-            VARIANT_LABEL[one.variant],
-            percent(during(one)),
-            ...KINDS.map((kind) => percent(during(one, kind))),
+          rows: figures.map(({ variant, rounds }) => [
+            VARIANT_LABEL[variant],
+            ...[undefined, ...KINDS].map((kind) =>
+              overRounds(
+                rounds.map((round) => during(round, kind)),
+                percent,
+              ),
+            ),
           ]),
-          notes: ['New pods are of service accounts that other pods had credentials of already.'],
+          notes: [
+            `New pods are of service accounts that other pods had credentials of already. ${sideBySideNote(bench)}`,
+          ],
         },
       ],
       charts: [
@@ -77,50 +86,87 @@ export const outage: Scenario = {
           x: { label: 'time', unit: 's' },
           y: { label: 'requests answered', unit: 'percent', max: 1 },
           spans: [{ from, to, label: 'EKS Auth is away' }],
-          lines: figures.map(({ variant, attempts }) => ({
+          lines: figures.map(({ variant, rounds }) => ({
             label: VARIANT_LABEL[variant],
             colour: variant,
-            points: shareBySecond(attempts, plan.perSecond >= 9 ? 1_000 : 3_000),
+            points: shareBySecond(
+              rounds.flatMap(({ attempts }) => attempts),
+              plan.perSecond >= 9 ? 1_000 : 3_000,
+            ),
           })),
         },
       ],
-      figures: figures.map((one) => ({
-        variant: one.variant,
-        requests: one.attempts.length,
-        answeredDuring: Object.fromEntries(KINDS.map((kind) => [kind, during(one, kind)])),
-        answeredDuringAll: during(one),
+      figures: figures.map(({ variant, rounds }) => ({
+        variant,
+        rounds: rounds.map((round) => ({
+          requests: round.attempts.length,
+          answeredDuring: Object.fromEntries(KINDS.map((kind) => [kind, during(round, kind)])),
+          answeredDuringAll: during(round),
+        })),
       })),
     };
   },
 };
 
-async function goAway(bench: Bench, variant: Variant): Promise<OutageFigures> {
+function headline(
+  figures: readonly Measured<OutageRound>[],
+  during: (round: OutageRound) => number,
+): string {
+  const [shared, baseline] = (['service-account', 'token'] as const).map((wanted) =>
+    percent(medianOf(figures.find(({ variant }) => variant === wanted)?.rounds ?? [], during) ?? 0),
+  );
+  return `EKS Auth away: ${shared} of requests answered; in token scope ${baseline}`;
+}
+
+/** The pods of one round: those whose tokens stay, those whose tokens are replaced, new ones. */
+interface OutagePods {
+  readonly known: readonly RemotePod[];
+  readonly rotating: readonly RemotePod[];
+  readonly fresh: readonly RemotePod[];
+}
+
+async function goAway(bench: Bench, variant: Variant): Promise<OutageRound> {
   const plan = bench.config.outage;
-  await using cluster = await clusterFor(bench, { latency: plan.latency, quota: null });
+  const { latency, quota } = plan;
+  await using cluster = await clusterFor(bench, { latency, quota });
   const { simulator } = cluster;
   await using target = await startTarget(bench, variant, simulator);
   const accounts = await createServiceAccounts(simulator, plan.serviceAccounts);
   const seconds = plan.beforeSeconds + plan.awaySeconds + plan.afterSeconds;
   const all = Math.floor(seconds * plan.perSecond);
-  const pods = await morePods(simulator, accounts, plan.pods);
-  const fresh = await morePods(simulator, accounts, Math.ceil(all / KINDS.length));
+  const old = await morePods(simulator, accounts, plan.pods);
+  const pods: OutagePods = {
+    known: old.slice(0, old.length / 2),
+    rotating: old.slice(old.length / 2),
+    fresh: await morePods(simulator, accounts, Math.ceil(all / KINDS.length)),
+  };
   const warm = await runClients(
     target.address,
-    pods.map(({ token }, index) => ({ ...CLIENT, tries: 5, token, from: podAddress(index) })),
+    old.map(({ token }, index) => ({
+      ...CLIENT,
+      ...{ tries: 10, pause: 1_000 },
+      token,
+      from: podAddress(index),
+    })),
   );
-  checkFailures(variant, warm);
+  expectCredentials(variant, 'a pod, before anything was the matter,', warm);
   const attempts: Attempt[] = [];
   const answers: PodAnswer[] = [];
+  let wentAwayAt = Number.POSITIVE_INFINITY;
   const ask = async (index: number): Promise<void> => {
     await pause((index * 1_000) / plan.perSecond);
     const kind = KINDS[index % KINDS.length] as Kind;
-    const turn = Math.floor(index / KINDS.length);
-    const pod = (kind === 'new pod' ? fresh[turn] : pods[turn % pods.length]) as (typeof pods)[0];
+    const [pod, from] = podFor(pods, kind, Math.floor(index / KINDS.length));
     if (kind === 'rotated token') await pod.rotate();
     const at = performance.now() - began;
-    const from = podAddress(kind === 'new pod' ? pods.length + turn : turn % pods.length);
     const results = await runClients(target.address, [{ ...CLIENT, token: pod.token, from }]);
-    checkFailures(variant, results);
+    const when = `${(at / 1_000).toFixed(1)} s after the first try`;
+    const wasWell = performance.now() < wentAwayAt;
+    // Its session is there, and nobody has to be asked.
+    if (kind === 'known pod') expectCredentials(variant, `a known pod, ${when},`, results);
+    else if (wasWell)
+      expectCredentials(variant, `a ${kind}, ${when} and before the fault,`, results);
+    else checkFailures(variant, results);
     const good = results[0]?.status === 200;
     if (good) answers.push({ pod, body: results[0]?.body ?? '' });
     attempts.push({ kind, at, good });
@@ -128,13 +174,25 @@ async function goAway(bench: Bench, variant: Variant): Promise<OutageFigures> {
   const began = performance.now();
   const absence = (async () => {
     await pause(plan.beforeSeconds * 1_000);
+    wentAwayAt = performance.now();
     const id = await simulator.faults.add({ kind: 'reset' });
     await pause(plan.awaySeconds * 1_000);
     await simulator.faults.clear(id);
   })();
   await Promise.all([absence, ...Array.from({ length: all }, (_, index) => ask(index))]);
   await checkAnswers(simulator, answers);
-  return { variant, attempts };
+  return { attempts };
+}
+
+/** Whose turn it is, and from where it asks. */
+function podFor({ known, rotating, fresh }: OutagePods, kind: Kind, turn: number) {
+  const [list, first] = {
+    'known pod': [known, 0] as const,
+    'rotated token': [rotating, known.length] as const,
+    'new pod': [fresh, known.length + rotating.length] as const,
+  }[kind];
+  const index = turn % list.length;
+  return [list[index] as RemotePod, podAddress(first + index)] as const;
 }
 
 function share(attempts: readonly Attempt[]): number {

@@ -1,23 +1,25 @@
 import { setTimeout as pause } from 'node:timers/promises';
+import { SESSION_SCOPES, type SessionScope } from '../../src/config/config.ts';
 import type { RemotePod } from '../../src/simulator/control-client.ts';
+import { freePort } from '../../src/simulator/free-port.ts';
 import { BrokenRunError } from '../harness/broken-run.ts';
 import { type Broker, startBroker } from '../harness/broker.ts';
-import { freePort } from '../harness/child.ts';
 import { type Cluster, startCluster } from '../harness/cluster.ts';
 import { createPods } from '../harness/pods.ts';
 import { checkAnswers } from '../harness/right-answers.ts';
+import { VARIANT_LABEL } from '../harness/variants.ts';
 import { type Client, runClients } from '../load/clients.ts';
 import { type Address, podAddress, tryOnce } from '../load/one-try.ts';
 import { count, milliseconds } from '../report/format.ts';
+import { leftOut } from '../report/results.ts';
 import type { Bench, Scenario } from '../scenario.ts';
-import { redisVersion, startRedis } from '../servers/redis.ts';
+import { NO_REDIS, redisVersion, startRedis } from '../servers/redis.ts';
 
-const SCOPES = ['service-account', 'pod'] as const;
 const SIGNALS = ['SIGTERM', 'SIGKILL'] as const;
 const POD = { startAt: 0, patience: 30_000, tries: 10, pause: 1_000 } satisfies Partial<Client>;
 
 interface RestartFigures {
-  readonly scope: (typeof SCOPES)[number];
+  readonly scope: SessionScope;
   readonly redis: boolean;
   readonly signal: (typeof SIGNALS)[number];
   readonly callsBefore: number;
@@ -32,11 +34,9 @@ export const restart: Scenario = {
   shows: 'calls to EKS Auth, and the time to the first answer, after a restart with warm sessions',
   async run(bench) {
     const { pods, serviceAccounts } = bench.config.restart;
-    if (redisVersion() === undefined) {
-      return { headlines: [], tables: [], charts: [], figures: 'redis-server is not installed' };
-    }
+    if (redisVersion() === undefined) return leftOut(NO_REDIS);
     const figures: RestartFigures[] = [];
-    for (const scope of SCOPES) {
+    for (const scope of SESSION_SCOPES) {
       for (const redis of [false, true]) {
         for (const signal of SIGNALS) figures.push(await restarted(bench, scope, redis, signal));
       }
@@ -55,7 +55,7 @@ export const restart: Scenario = {
           title: `restart: ${pods} pods of ${serviceAccounts} service accounts, the broker ends under load`,
           columns: ['', 'calls before', 'calls after', 'ready after', 'first answer after'],
           rows: figures.map((one) => [
-            `${one.scope} scope, ${one.redis ? 'Redis' : 'memory only'}, ${one.signal}`,
+            `${VARIANT_LABEL[one.scope]}, ${one.redis ? 'Redis' : 'memory only'}, ${one.signal}`,
             count(one.callsBefore),
             count(one.callsAfter),
             milliseconds(one.readyAfterMs),
@@ -76,16 +76,15 @@ async function restarted(
   withRedis: boolean,
   signal: RestartFigures['signal'],
 ): Promise<RestartFigures> {
-  const { config, cores, program, progress } = bench;
-  const plan = config.restart;
-  await using cluster = await startCluster({ seed: config.seed, latency: plan.latency });
+  const { config, cores, progress } = bench;
+  const { latency, quota, ...plan } = config.restart;
+  await using cluster = await startCluster({ seed: config.seed, latency, quota });
   const { simulator } = cluster;
   await using redis = withRedis ? await startRedis() : undefined;
   const port = await freePort();
   const address = { host: '127.0.0.1', port };
   const start = () =>
-    startBroker(simulator, {
-      program,
+    startBroker(bench, simulator, {
       core: cores?.target,
       flags: [`--port=${port}`, `--session-scope=${scope}`, ...(redis?.flags ?? [])],
     });

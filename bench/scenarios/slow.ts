@@ -1,11 +1,21 @@
+import { countCalls } from '../harness/calls.ts';
 import { clusterFor } from '../harness/cluster.ts';
-import { createPods } from '../harness/pods.ts';
+import { accountsOf, createPods } from '../harness/pods.ts';
 import { checkAnswers } from '../harness/right-answers.ts';
 import { checkFailures } from '../harness/right-failures.ts';
-import { startTarget, VARIANT_LABEL, type Variant, variants } from '../harness/target.ts';
+import { startTarget } from '../harness/target.ts';
+import {
+  sideBySide,
+  sideBySideNote,
+  sideBySideWords,
+  VARIANT_LABEL,
+  type Variant,
+  variants,
+} from '../harness/variants.ts';
 import { runClients } from '../load/clients.ts';
 import { podAddress } from '../load/one-try.ts';
-import { count, percent } from '../report/format.ts';
+import { count, percent, seconds } from '../report/format.ts';
+import { medianOf, overRounds } from '../report/rounds.ts';
 import type { Bench, Scenario } from '../scenario.ts';
 
 /** SDKs that hang up: as measured with real ones in pods' network namespaces. */
@@ -19,14 +29,20 @@ type Sdk = (typeof SDKS)[number];
 const FLIGHTS = ['detached', 'attached'] as const;
 type Flights = (typeof FLIGHTS)[number];
 
-interface SlowFigures {
+/** Who asks whom. */
+interface SlowCase {
   readonly variant: Variant;
-  readonly sdk: string;
   readonly flights: Flights;
+  readonly sdk: Sdk;
+}
+
+interface SlowRound {
   readonly clients: number;
   readonly succeeded: number;
   readonly calls: number;
 }
+
+type SlowFigures = SlowCase & { readonly rounds: readonly SlowRound[] };
 
 /** EKS Auth answers later than clients wait. */
 export const slow: Scenario = {
@@ -34,69 +50,73 @@ export const slow: Scenario = {
   shows: 'how many impatient clients ever succeed when EKS Auth is slow',
   async run(bench) {
     const { latency, clients } = bench.config.slow;
-    const cases = variants(bench).flatMap((variant) =>
+    const takes = `EKS Auth takes about ${seconds(latency.median)}`;
+    const rows = variants(bench).flatMap((variant) =>
       (variant === 'peer' ? FLIGHTS.slice(0, 1) : FLIGHTS).map((flights) => ({ variant, flights })),
     );
+    const cases = SDKS.flatMap((sdk) => rows.map((row): SlowCase => ({ ...row, sdk })));
     const names = SDKS.map(({ name }) => name).join(' and ');
-    bench.progress(`${clients} clients like ${names}, all scopes at once`);
-    const figures = await Promise.all(
-      SDKS.flatMap((sdk) =>
-        cases.map(({ variant, flights }) => impatient(bench, variant, flights, sdk)),
-      ),
-    );
+    bench.progress(`${clients} clients like ${names}, ${sideBySideWords(bench)}`);
+    const rounds = await sideBySide(bench, cases, (one) => impatient(bench, one));
+    const figures = cases.map((one, index) => ({ ...one, rounds: rounds[index] ?? [] }));
+    const of = (row: (typeof rows)[number], sdk: Sdk) =>
+      figures.find(
+        (one) => one.variant === row.variant && one.flights === row.flights && one.sdk === sdk,
+      )?.rounds ?? [];
     return {
-      headlines: headlines(figures, latency),
+      headlines: headlines(figures, latency.median),
       tables: [
         {
-          title: `slow: EKS Auth takes ${latency / 1_000} s, ${clients} pods ask`,
+          title: `slow: ${takes}, ${clients} pods ask`,
           columns: ['', ...SDKS.flatMap(({ name }) => [name, 'calls'])],
-          rows: cases.map(({ variant, flights }) => [
-            `${VARIANT_LABEL[variant]}${variant === 'peer' ? '' : `, ${flights}`}`,
-            ...SDKS.flatMap(({ name }) => {
-              const found = figures.find(
-                (one) => one.variant === variant && one.flights === flights && one.sdk === name,
-              );
-              if (found === undefined) return ['–', '–'];
-              return [percent(found.succeeded / found.clients), count(found.calls)];
-            }),
+          rows: rows.map((row) => [
+            `${VARIANT_LABEL[row.variant]}${suffix(row)}`,
+            ...SDKS.flatMap((sdk) => [
+              overRounds(of(row, sdk).map(success), percent),
+              overRounds(
+                of(row, sdk).map(({ calls }) => calls),
+                count,
+              ),
+            ]),
           ]),
           notes: [
             'detached: a fetch goes on when its client hangs up. attached: it ends with it, imitated',
             'by --attempt-timeout and --flight-timeout of the client’s patience, as the broker has',
-            'no such mode.',
+            `no such mode. ${sideBySideNote(bench)}`,
           ],
         },
       ],
       charts: [
         {
           kind: 'bars',
-          title: `Clients that ever get credentials when EKS Auth takes ${latency / 1_000} s`,
+          title: `Clients that ever get credentials when ${takes}`,
           value: { label: 'clients that succeed', unit: 'percent', max: 1 },
-          groups: SDKS.map(({ name }) => ({
-            label: name,
-            bars: figures
-              .filter(({ sdk }) => sdk === name)
-              .map(({ variant, flights, succeeded, clients: all }) => ({
-                label: `${variant}${variant === 'peer' ? '' : `, ${flights}`}`,
-                colour: variant,
-                value: succeeded / all,
-              })),
+          groups: SDKS.map((sdk) => ({
+            label: sdk.name,
+            bars: rows.map((row) => ({
+              label: `${row.variant}${suffix(row)}`,
+              colour: row.variant,
+              value: medianOf(of(row, sdk), success) ?? 0,
+            })),
           })),
         },
       ],
-      figures,
+      figures: figures.map(({ sdk, ...one }) => ({ ...one, sdk: sdk.name })),
     };
   },
 };
 
-async function impatient(
-  bench: Bench,
-  variant: Variant,
-  flights: Flights,
-  sdk: Sdk,
-): Promise<SlowFigures> {
-  const { latency, clients, serviceAccounts, overSeconds } = bench.config.slow;
-  await using cluster = await clusterFor(bench, { latency });
+function suffix({ variant, flights }: Omit<SlowCase, 'sdk'>): string {
+  return variant === 'peer' ? '' : `, ${flights}`;
+}
+
+function success({ succeeded, clients }: SlowRound): number {
+  return succeeded / clients;
+}
+
+async function impatient(bench: Bench, { variant, flights, sdk }: SlowCase): Promise<SlowRound> {
+  const { latency, quota, clients, serviceAccounts, overSeconds } = bench.config.slow;
+  await using cluster = await clusterFor(bench, { latency, quota });
   const { simulator } = cluster;
   await using target = await startTarget(
     bench,
@@ -107,7 +127,6 @@ async function impatient(
       : [`--attempt-timeout=${sdk.patience}ms`, `--flight-timeout=${sdk.patience}ms`],
   );
   const pods = await createPods(simulator, { pods: clients, serviceAccounts });
-  const accounts = new Set(pods.map(({ serviceAccount }) => serviceAccount));
   const { patience, tries, pause } = sdk;
   const results = await runClients(
     target.address,
@@ -125,22 +144,20 @@ async function impatient(
     status === 200 ? [{ pod: pods[index] as (typeof pods)[0], body }] : [],
   );
   await checkAnswers(simulator, served);
-  const counts = await simulator.counts();
-  const calls = [...accounts].reduce(
-    (sum, name) => sum + (counts.serviceAccounts[`bench/${name}`]?.calls ?? 0),
-    0,
-  );
-  return { variant, sdk: sdk.name, flights, clients, succeeded: served.length, calls };
+  const { calls } = await countCalls(simulator, accountsOf(pods));
+  return { clients, succeeded: served.length, calls };
 }
 
 function headlines(figures: readonly SlowFigures[], latency: number): string[] {
   const part = (variant: Variant, flights: Flights) => {
-    const chosen = figures.filter((one) => one.variant === variant && one.flights === flights);
-    const succeeded = chosen.reduce((sum, one) => sum + one.succeeded, 0);
-    return percent(succeeded / chosen.reduce((sum, one) => sum + one.clients, 0));
+    const rounds = figures
+      .filter((one) => one.variant === variant && one.flights === flights)
+      .flatMap((one) => one.rounds);
+    const succeeded = rounds.reduce((sum, one) => sum + one.succeeded, 0);
+    return percent(succeeded / rounds.reduce((sum, one) => sum + one.clients, 0));
   };
   return [
-    `EKS Auth at ${latency / 1_000} s: ${part('service-account', 'detached')} of impatient clients succeed; ` +
+    `EKS Auth at ${seconds(latency)}: ${part('service-account', 'detached')} of impatient clients succeed; ` +
       `in token scope with flights that end with their client ${part('token', 'attached')}`,
   ];
 }

@@ -10,15 +10,14 @@ export const startup: Scenario = {
   name: 'startup',
   shows: 'the time from exec of the built program until /readyz answers 200',
   async run(bench) {
-    const { config, cores, program, progress } = bench;
+    const { config, cores, progress } = bench;
     await using cluster = await startCluster({ seed: config.seed });
     const { runs } = config.startup;
     const times: number[] = [];
     const resident: number[] = [];
     // The first start reads the files from the disk; it is not counted.
     for (let run = 0; run <= runs; run += 1) {
-      await using broker = await startBroker(cluster.simulator, {
-        program,
+      await using broker = await startBroker(bench, cluster.simulator, {
         core: cores?.target,
         probeInterval: 2,
       });

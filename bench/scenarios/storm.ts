@@ -1,31 +1,17 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import type { RemotePod } from '../../src/simulator/control-client.ts';
-import { countCalls } from '../harness/calls.ts';
-import { clusterFor } from '../harness/cluster.ts';
-import { createPods } from '../harness/pods.ts';
+import { callsBetween, countCalls } from '../harness/calls.ts';
+import { type Cluster, clusterFor } from '../harness/cluster.ts';
+import { accountsOf, createPods } from '../harness/pods.ts';
 import { checkAnswers } from '../harness/right-answers.ts';
 import { checkFailures } from '../harness/right-failures.ts';
-import { startTarget, type Variant, variants } from '../harness/target.ts';
+import { startTarget } from '../harness/target.ts';
+import { roundsOf, type Variant, variants } from '../harness/variants.ts';
 import { type ClientResult, runClients } from '../load/clients.ts';
 import { podAddress } from '../load/one-try.ts';
 import type { Bench, Scenario } from '../scenario.ts';
+import type { StormRound } from './storm-figures.ts';
 import { stormReport } from './storm-report.ts';
-
-/** The storm with one variant. */
-export interface StormFigures {
-  readonly variant: Variant;
-  readonly pods: number;
-  readonly succeeded: number;
-  readonly calls: number;
-  readonly throttled: number;
-  readonly tries: readonly StormTry[];
-}
-
-/** One pod's only try. Milliseconds; `at` is when it began. */
-export interface StormTry {
-  readonly at: number;
-  readonly took: number;
-  readonly ok: boolean;
-}
 
 /**
  * AWS's own scale test for its agent: pods of one service account created at a steady rate,
@@ -37,57 +23,56 @@ export const storm: Scenario = {
   name: 'storm',
   shows: "AWS's scale test: thousands of pods of one service account, one try each, a low quota",
   async run(bench) {
-    const figures: StormFigures[] = [];
-    const rounds = bench.peer === undefined ? 1 : 2;
-    for (let round = 0; round < rounds; round += 1) figures.push(...(await everybody(bench)));
+    const { latency, quota, pods: count, serviceAccounts } = bench.config.storm;
+    const figures = variants(bench).map((variant) => ({ variant, rounds: [] as StormRound[] }));
+    for (let round = 0; round < roundsOf(bench); round += 1) {
+      await using cluster = await clusterFor(bench, { latency, quota });
+      bench.progress(`creating ${count} pods`);
+      const pods = await createPods(cluster.simulator, { pods: count, serviceAccounts });
+      for (const { variant, rounds } of figures) {
+        rounds.push(await withVariant(bench, variant, cluster, pods));
+      }
+      for (const pod of pods) await pod.delete();
+    }
     return stormReport(figures, bench.config.storm);
   },
 };
 
-async function everybody(bench: Bench): Promise<StormFigures[]> {
-  const { config, progress } = bench;
-  const { pods: count, perSecond, quota, latency, serviceAccounts } = config.storm;
-  await using cluster = await clusterFor(bench, { latency, quota });
-  const { simulator } = cluster;
-  progress(`creating ${count} pods`);
-  const pods = await createPods(simulator, { pods: count, serviceAccounts });
-  const figures: StormFigures[] = [];
-  for (const variant of variants(bench)) {
-    await using target = await startTarget(bench, variant, simulator);
-    progress(`${variant}: ${count} pods at ${perSecond}/s`);
-    // Whatever the variant before has left of the quota is filled up by now.
-    await new Promise((resolve) => setTimeout(resolve, (quota.burst / quota.rate) * 1_000));
-    const accounts = [...new Set(pods.map(({ serviceAccount }) => serviceAccount))];
-    const before = await countCalls(simulator, accounts);
-    const results = await runClients(
-      target.address,
-      pods.map(({ token }, index) => ({
-        token,
-        startAt: (index * 1_000) / perSecond,
-        patience: config.storm.patienceMs,
-        tries: 1,
-        pause: 0,
-        from: podAddress(index),
-      })),
-    );
-    const after = await countCalls(simulator, accounts);
-    checkFailures(variant, results);
-    await checkAnswers(simulator, answersOf(pods, results));
-    figures.push({
-      variant,
-      pods: count,
-      succeeded: results.filter(({ status }) => status === 200).length,
-      calls: after.calls - before.calls,
-      throttled: after.throttled - before.throttled,
-      tries: results.map(({ status, startedAt, endedAt }) => ({
-        at: startedAt,
-        took: endedAt - startedAt,
-        ok: status === 200,
-      })),
-    });
-  }
-  for (const pod of pods) await pod.delete();
-  return figures;
+async function withVariant(
+  bench: Bench,
+  variant: Variant,
+  { simulator }: Cluster,
+  pods: readonly RemotePod[],
+): Promise<StormRound> {
+  const { perSecond, quota, patienceMs } = bench.config.storm;
+  await using target = await startTarget(bench, variant, simulator);
+  bench.progress(`${variant}: ${pods.length} pods at ${perSecond}/s`);
+  // Whatever the variant before has left of the quota is filled up by now.
+  await pause((quota.burst / quota.rate) * 1_000);
+  const accounts = accountsOf(pods);
+  const before = await countCalls(simulator, accounts);
+  const results = await runClients(
+    target.address,
+    pods.map(({ token }, index) => ({
+      token,
+      startAt: (index * 1_000) / perSecond,
+      patience: patienceMs,
+      tries: 1,
+      pause: 0,
+      from: podAddress(index),
+    })),
+  );
+  const after = await countCalls(simulator, accounts);
+  checkFailures(variant, results);
+  await checkAnswers(simulator, answersOf(pods, results));
+  return {
+    ...callsBetween(before, after),
+    tries: results.map(({ status, startedAt, endedAt }) => ({
+      at: startedAt,
+      took: endedAt - startedAt,
+      ok: status === 200,
+    })),
+  };
 }
 
 function answersOf(pods: readonly RemotePod[], results: readonly ClientResult[]) {

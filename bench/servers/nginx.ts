@@ -1,9 +1,10 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { freePort } from '../../src/simulator/free-port.ts';
 import { ask } from '../harness/ask.ts';
-import { type Child, freePort, ready, startChild } from '../harness/child.ts';
+import { type Child, ready, startChild } from '../harness/child.ts';
+import { scratchDirectory } from '../harness/scratch.ts';
 import type { Address } from '../load/one-try.ts';
 
 /** An nginx that answers everything with the same bytes. */
@@ -21,7 +22,8 @@ export function nginxVersion(): string | undefined {
 
 /** Starts nginx with one worker and `return 200 body`, without logs and without limits. */
 export async function startNginx(body: string, core: number | undefined): Promise<Nginx> {
-  const directory = mkdtempSync(join(tmpdir(), 'broker-bench-nginx-'));
+  const scratch = scratchDirectory('nginx');
+  const directory = scratch.path;
   const port = await freePort();
   const file = join(directory, 'nginx.conf');
   writeFileSync(file, configuration(directory, port, body));
@@ -36,7 +38,7 @@ export async function startNginx(body: string, core: number | undefined): Promis
     process: child,
     [Symbol.asyncDispose]: async () => {
       await child[Symbol.asyncDispose]();
-      rmSync(directory, { recursive: true, force: true });
+      scratch[Symbol.dispose]();
     },
   };
 }

@@ -1,16 +1,20 @@
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePort, ready, startChild } from '../harness/child.ts';
+import { freePort } from '../../src/simulator/free-port.ts';
+import { ready, startChild } from '../harness/child.ts';
+import { scratchDirectory } from '../harness/scratch.ts';
 
 /** A Redis for brokers to keep their sessions in. */
 export interface RedisServer extends AsyncDisposable {
   /** The flags with which a broker uses it. */
   readonly flags: readonly string[];
 }
+
+/** Why a scenario that needs Redis is left out, where it is not installed. */
+export const NO_REDIS = 'redis-server is not installed';
 
 /** The version of the `redis-server` that is installed; undefined where there is none. */
 export function redisVersion(): string | undefined {
@@ -20,7 +24,8 @@ export function redisVersion(): string | undefined {
 
 /** Starts `redis-server`, which keeps nothing on disk, on the core of the load. */
 export async function startRedis(): Promise<RedisServer> {
-  const directory = mkdtempSync(join(tmpdir(), 'broker-bench-redis-'));
+  const scratch = scratchDirectory('redis');
+  const directory = scratch.path;
   const keyFile = join(directory, 'key');
   writeFileSync(keyFile, randomBytes(32).toString('base64'));
   const port = await freePort();
@@ -31,7 +36,7 @@ export async function startRedis(): Promise<RedisServer> {
     flags: [`--redis-url=redis://127.0.0.1:${port}`, `--redis-key-file=${keyFile}`],
     [Symbol.asyncDispose]: async () => {
       await child[Symbol.asyncDispose]();
-      rmSync(directory, { recursive: true, force: true });
+      scratch[Symbol.dispose]();
     },
   };
 }

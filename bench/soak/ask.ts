@@ -1,5 +1,6 @@
-import { type Agent, request } from 'node:http';
+import type { Agent } from 'node:http';
 import type { DurationMs, EpochMs } from '../../src/clock.ts';
+import { ask, NoAnswerInTimeError } from '../harness/ask.ts';
 
 /** What became of one request. */
 export interface Reply {
@@ -15,7 +16,7 @@ export interface Reply {
 }
 
 /** How to ask. */
-export interface AskOptions {
+export interface CredentialRequest {
   readonly port: number;
   readonly token: string;
   /** The address to come from: each of 127.0.0.0/8 is a source of its own to the broker. */
@@ -28,41 +29,30 @@ export interface AskOptions {
 
 const LAST_PATIENCE: DurationMs = 30_000;
 
-/** Asks the broker for credentials, once. */
-export function ask(options: AskOptions): Promise<Reply> {
+/** Asks the broker for credentials, once; never rejects. */
+export async function askForCredentials(options: CredentialRequest): Promise<Reply> {
   const { port, token, from, agent, patience = LAST_PATIENCE } = options;
   const started = performance.now();
   const sentAt = Date.now();
-  const { promise, resolve } = Promise.withResolvers<Reply>();
-  const settle = (status: number, body: string, retryAfter?: string, error?: string) => {
-    const took = performance.now() - started;
-    resolve({ status, body, retryAfter, sentAt, answeredAt: Date.now(), took, error });
-  };
-  const failed = (error: NodeJS.ErrnoException) =>
-    settle(0, '', undefined, error.code ?? error.message);
-  const asked = request({
-    host: '127.0.0.1',
-    port,
+  const answered = await ask(port, {
     path: '/v1/credentials',
-    localAddress: from,
     headers: { Authorization: token },
-    agent: agent ?? false,
-  });
-  const hangUp = setTimeout(() => {
-    settle(0, '', undefined, 'HANG_UP');
-    asked.destroy();
-  }, patience);
-  asked.on('error', failed);
-  asked.on('response', (response) => {
-    let body = '';
-    response.setEncoding('utf8').on('data', (text: string) => {
-      body += text;
-    });
-    response.on('error', failed);
-    response.on('end', () => {
-      settle(response.statusCode ?? 0, body, response.headers['retry-after']);
-    });
-  });
-  asked.end();
-  return promise.finally(() => clearTimeout(hangUp));
+    within: patience,
+    from,
+    agent,
+  }).then(
+    ({ status, body, headers }) => ({
+      status,
+      body,
+      retryAfter: headers['retry-after']?.toString(),
+      error: undefined,
+    }),
+    (error: NodeJS.ErrnoException) => ({
+      status: 0,
+      body: '',
+      retryAfter: undefined,
+      error: error instanceof NoAnswerInTimeError ? 'HANG_UP' : (error.code ?? error.message),
+    }),
+  );
+  return { ...answered, sentAt, answeredAt: Date.now(), took: performance.now() - started };
 }

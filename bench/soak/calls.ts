@@ -40,7 +40,7 @@ export class Calls {
   readonly #byAccount = new Map<string, Call[]>();
   readonly #outcomes = new Map<string, number>();
   readonly #faults = new Map<string, number>();
-  /** Calls with a token that the strangers made up. */
+  /** Calls with a token that a hostile client made up. */
   forged = 0;
   count = 0;
 

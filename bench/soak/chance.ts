@@ -1,7 +1,7 @@
 import { createRandom, type Random } from '../../src/simulator/random.ts';
 
 /**
- * What one actor of a run does at random. Each has a sequence of its own, so that what one
+ * What one part of a run does at random. Each has a sequence of its own, so that what one
  * does never changes what another does.
  */
 export class Chance {
@@ -9,11 +9,11 @@ export class Chance {
 
   /**
    * @param seed - The run's.
-   * @param actor - Whose sequence.
+   * @param part - Whose sequence.
    */
-  constructor(seed: number, actor: string) {
+  constructor(seed: number, part: string) {
     let mixed = seed;
-    for (const letter of actor) mixed = Math.imul(mixed ^ letter.charCodeAt(0), 0x01000193);
+    for (const letter of part) mixed = Math.imul(mixed ^ letter.charCodeAt(0), 0x01000193);
     this.#random = createRandom(mixed);
   }
 

@@ -1,10 +1,10 @@
 import { Agent } from 'node:http';
 import type { DurationMs } from '../../src/clock.ts';
-import { ask, type Reply } from './ask.ts';
+import type { AnswerCheck } from './answer-check.ts';
+import { askForCredentials, type Reply } from './ask.ts';
 import { Chance } from './chance.ts';
 import type { Expectations } from './expectations.ts';
 import type { Findings } from './findings.ts';
-import type { Judge } from './judge.ts';
 import { sleep } from './sleep.ts';
 import type { Tally } from './tally.ts';
 import type { HeldToken, SoakPod } from './world.ts';
@@ -28,7 +28,7 @@ const STATUSES: ReadonlySet<number> = new Set([200, 400, 404, 503]);
 export interface ClientsOptions {
   readonly port: number;
   readonly seed: number;
-  readonly judge: Judge;
+  readonly answerCheck: AnswerCheck;
   readonly expectations: Expectations;
   readonly tally: Tally;
   readonly findings: Findings;
@@ -116,11 +116,17 @@ export class Clients {
     agent: Agent | undefined,
     patience?: DurationMs,
   ): Promise<Reply> {
-    const { port, tally, judge } = this.#options;
+    const { port, tally, answerCheck } = this.#options;
     const goodBefore = this.#options.expectations.isGood(token);
-    const reply = await ask({ port, token: token.text, from: pod.address, agent, patience });
+    const reply = await askForCredentials({
+      port,
+      token: token.text,
+      from: pod.address,
+      agent,
+      patience,
+    });
     tally.add(reply);
-    if (reply.status === 200) judge.given({ ...reply, pod, token });
+    if (reply.status === 200) answerCheck.add({ ...reply, pod, token });
     else if (reply.error !== 'HANG_UP') this.#checkError(reply, pod, token, goodBefore);
     return reply;
   }

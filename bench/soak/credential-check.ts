@@ -1,9 +1,9 @@
 import { GetCallerIdentityCommand, STSClient } from '@aws-sdk/client-sts';
 import type { DurationMs } from '../../src/clock.ts';
 import type { RemoteSimulator } from '../../src/simulator/control-client.ts';
+import type { Served } from './answer-check.ts';
 import type { Findings } from './findings.ts';
 import type { Gate } from './gate.ts';
-import type { Served } from './judge.ts';
 
 /** Credentials that are about to expire when their turn comes are not tried. */
 const LEAST_LEFT: DurationMs = 5_000;

@@ -13,10 +13,10 @@ export interface SoakResult {
   /** By how much the clock of EKS was ahead of the node's, in milliseconds. */
   readonly clockOffset: number;
   readonly pods: Tally;
-  readonly strangers: Tally;
-  readonly rude: number;
+  readonly forged: Tally;
+  readonly malformed: number;
   readonly wrongAnswers: number;
-  readonly judged: number;
+  readonly checked: number;
   readonly checkedAtSts: number;
   readonly failedFirstTries: number;
   readonly calls: readonly (readonly [outcome: string, count: number])[];
@@ -48,10 +48,10 @@ export function soakTable(result: SoakResult): string {
   const rows: [string, string][] = [
     ['requests of pods', count(result.pods.requests)],
     ...outcomes(result.pods),
-    ['requests with forged tokens', count(result.strangers.requests)],
-    ...outcomes(result.strangers),
-    ['rude connections', count(result.rude)],
-    ['answers held against the audit log', count(result.judged)],
+    ['requests with forged tokens', count(result.forged.requests)],
+    ...outcomes(result.forged),
+    ['malformed or unfinished requests', count(result.malformed)],
+    ['answers held against the audit log', count(result.checked)],
     ['credentials used at STS', count(result.checkedAtSts)],
     ['wrong answers', count(result.wrongAnswers)],
     ['first tries that failed while everything was well', count(result.failedFirstTries)],

@@ -8,12 +8,12 @@ import { checkMetrics, loopDelayOf, sumOf } from './broker-metrics.ts';
 import { churn, populate } from './churn.ts';
 import type { SoakOptions } from './options.ts';
 import type { SoakResult } from './report.ts';
+import { type SoakSetup, setUp } from './setup.ts';
 import { sleep } from './sleep.ts';
-import { type Stage, setStage } from './stage.ts';
 
-/** Where strangers' requests come from; each is a source of its own. */
-const FORGERS = ['127.66.0.1', '127.66.0.2'];
-const RUFFIANS = ['127.67.0.1', '127.67.0.2'];
+/** Where the requests of hostile clients come from; each is a source of its own. */
+const FORGED_TOKENS_FROM = ['127.66.0.1', '127.66.0.2'];
+const MALFORMED_REQUESTS_FROM = ['127.67.0.1', '127.67.0.2'];
 /** How long pods go on asking once everything has been well for long enough. */
 const AFTERWARDS: DurationMs = 3_000;
 /** The longest that the end of a brief run waits for everything to be well. */
@@ -27,60 +27,60 @@ export interface SoakView {
   progress(text: string): void;
 }
 
-/** Lets a cluster live, and its neighbours misbehave, for a while; and says what came of it. */
+/** Runs a cluster in trouble, with hostile clients, for a while; and says what came of it. */
 export async function runSoak(options: SoakOptions, view: SoakView): Promise<SoakResult> {
   const startedAt = performance.now();
   const everything = new AbortController();
   const trouble = new AbortController();
-  await using stage = await setStage(options, everything.signal);
-  const { findings, broker } = stage;
+  await using setup = await setUp(options, everything.signal);
+  const { findings, broker } = setup;
   const ownDelay = monitorEventLoopDelay();
   ownDelay.enable();
 
   // Before it has keys, tokens would have sessions of their own.
-  while (!stage.keys.isGood(stage.keys.first, Date.now())) {
+  while (!setup.keys.isGood(setup.keys.first, Date.now())) {
     await sleep(50, everything.signal);
-    await stage.feed.read();
+    await setup.feed.read();
   }
-  await populate(stage.world, stage.churnChance);
-  await stage.delayAssociations();
+  await populate(setup.world, setup.churnChance);
+  await setup.delayAssociations();
   const watching = [
-    stage.feed.run(everything.signal),
-    stage.memory.run(everything.signal),
-    watchOver(stage, everything.signal),
-    report(stage, options, view, everything.signal),
+    setup.feed.run(everything.signal),
+    setup.memory.run(everything.signal),
+    watchOver(setup, everything.signal),
+    report(setup, options, view, everything.signal),
   ];
-  const acting = Promise.all([
-    churn(stage.world, stage.churnChance, trouble.signal),
-    stage.operator.run(trouble.signal),
-    stage.keys.run(trouble.signal),
-    stage.eksAuthTroubles.run(trouble.signal),
-    stage.issuerTroubles.run(trouble.signal),
+  const disturbing = Promise.all([
+    churn(setup.world, setup.churnChance, trouble.signal),
+    setup.operator.run(trouble.signal),
+    setup.keys.run(trouble.signal),
+    setup.eksAuthTroubles.run(trouble.signal),
+    setup.issuerTroubles.run(trouble.signal),
   ]);
   // Whoever fails, fails the run; the others are told to stop.
-  const all = Promise.all([...watching, ...strangers(stage, everything.signal), acting]);
+  const all = Promise.all([...watching, ...hostileClients(setup, everything.signal), disturbing]);
   all.catch(() => everything.abort());
   await sleep(options.duration, everything.signal);
   trouble.abort();
-  await Promise.race([acting, all]);
-  await sleep(untilWell(stage), everything.signal);
+  await Promise.race([disturbing, all]);
+  await sleep(untilWell(setup), everything.signal);
   everything.abort();
   await all;
-  await stage.podClients.ended();
+  await setup.podClients.ended();
   ownDelay.disable();
 
   const metrics = await broker.metrics();
   const exitCode = await broker.process.stop();
   await sleep(LAST_CALLS, new AbortController().signal);
-  await stage.feed.read();
-  await stage.credentialCheck.done();
+  await setup.feed.read();
+  await setup.credentialCheck.done();
   checkLog(broker.process.output(), findings);
   if (exitCode !== 0) findings.add(`the broker ended with ${exitCode}`);
   checkMetrics(metrics, findings);
 
-  const { calls, operator, memory } = stage;
+  const { calls, operator, memory } = setup;
   const doubleFetches = calls.doubleFetches(operator.flushes);
-  const counted = (await stage.simulator.counts()).doubleFetches.serviceAccount;
+  const counted = (await setup.simulator.counts()).doubleFetches.serviceAccount;
   const { afterFlush, otherSession, unclear, real } = doubleFetches;
   const unaccounted = Math.max(0, counted - afterFlush - otherSession - unclear - real);
   for (const detail of doubleFetches.details) findings.add('double fetch', { detail });
@@ -89,28 +89,28 @@ export async function runSoak(options: SoakOptions, view: SoakView): Promise<Soa
   if (unverified > 0) findings.add('calls for tokens that could not be verified', { unverified });
   if (calls.forged > 0) findings.add('calls for made-up tokens', { calls: calls.forged });
   const memoryReport = memory.report();
-  if (!stage.timing.brief && memoryReport.grew) findings.add('memory grew', { ...memoryReport });
+  if (!setup.timing.brief && memoryReport.grew) findings.add('memory grew', { ...memoryReport });
   return {
     seed: options.seed,
     seconds: (performance.now() - startedAt) / 1_000,
-    clockOffset: stage.clockOffset,
-    pods: stage.pods,
-    strangers: stage.strangerTally,
-    rude: stage.strangers.rude,
+    clockOffset: setup.clockOffset,
+    pods: setup.pods,
+    forged: setup.forgedTally,
+    malformed: setup.hostileClients.malformed,
     wrongAnswers: findings.countOf(/^wrong answer/),
-    judged: stage.judge.judged,
-    checkedAtSts: stage.credentialCheck.checked,
-    failedFirstTries: stage.podClients.failedFirstTries,
+    checked: setup.answerCheck.checked,
+    checkedAtSts: setup.credentialCheck.checked,
+    failedFirstTries: setup.podClients.failedFirstTries,
     calls: calls.outcomes(),
     faults: calls.faults(),
     fetches: calls.fetches(),
-    troubles: stage.eksAuthTroubles.count + stage.issuerTroubles.count,
+    troubles: setup.eksAuthTroubles.count + setup.issuerTroubles.count,
     flushes: operator.flushes.length,
-    keyRotations: stage.keys.rotations,
+    keyRotations: setup.keys.rotations,
     doubleFetches: { ...doubleFetches, real: real + unaccounted },
     forgedCalls: calls.forged,
     memory: memoryReport,
-    hits: stage.judge.hits,
+    hits: setup.answerCheck.hits,
     ownDelay,
     loopDelay: loopDelayOf(metrics),
     unverified,
@@ -121,7 +121,7 @@ export async function runSoak(options: SoakOptions, view: SoakView): Promise<Soa
 }
 
 /** How long it takes until everybody can be expected to be served, and a little more. */
-function untilWell({ timing, eksAuthHealth, world }: Stage): DurationMs {
+function untilWell({ timing, eksAuthHealth, world }: SoakSetup): DurationMs {
   const wellFrom = Math.max(
     eksAuthHealth.wellFrom,
     ...world.accounts.map(({ usableFrom }) => usableFrom),
@@ -130,20 +130,25 @@ function untilWell({ timing, eksAuthHealth, world }: Stage): DurationMs {
   return timing.brief ? Math.min(wait, BRIEF_END) : wait;
 }
 
-function strangers({ strangers: them, timing }: Stage, signal: AbortSignal): Promise<void>[] {
+function hostileClients(
+  { hostileClients: clients, timing }: SoakSetup,
+  signal: AbortSignal,
+): Promise<void>[] {
   // Before a good token has proven the keys, they refuse nobody.
   const later = async (work: () => Promise<void>) => {
     await sleep(timing.warmUp / 2, signal);
     await work();
   };
   return [
-    ...FORGERS.map((address) => later(() => them.forge(address, signal))),
-    ...RUFFIANS.map((address) => later(() => them.misbehave(address, signal))),
+    ...FORGED_TOKENS_FROM.map((address) => later(() => clients.sendForgedTokens(address, signal))),
+    ...MALFORMED_REQUESTS_FROM.map((address) =>
+      later(() => clients.sendMalformedRequests(address, signal)),
+    ),
   ];
 }
 
 /** Notices a broker that dies. */
-async function watchOver({ broker }: Stage, signal: AbortSignal): Promise<void> {
+async function watchOver({ broker }: SoakSetup, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     await sleep(200, signal);
     if (broker.process.ended()) {
@@ -153,14 +158,14 @@ async function watchOver({ broker }: Stage, signal: AbortSignal): Promise<void> 
 }
 
 async function report(
-  stage: Stage,
+  setup: SoakSetup,
   { duration }: SoakOptions,
   view: SoakView,
   signal: AbortSignal,
 ): Promise<void> {
   const startedAt = performance.now();
   while (!signal.aborted) {
-    const { pods, calls, memory, findings, eksAuthTroubles, issuerTroubles } = stage;
+    const { pods, calls, memory, findings, eksAuthTroubles, issuerTroubles } = setup;
     const minutes = ((performance.now() - startedAt) / 60_000).toFixed(1);
     const wrong = [...eksAuthTroubles.now, ...issuerTroubles.now].join(', ') || 'all well';
     view.progress(

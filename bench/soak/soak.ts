@@ -27,7 +27,7 @@ process.stdout.write(`seed ${options.seed}\n`);
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(INTERRUPTED));
 
 const progress = new Progress(process.stderr);
-progress.begin('soak', 'a node for some minutes, with neighbours that misbehave');
+progress.begin('soak', 'a node for some minutes, with faults and hostile clients');
 let seconds = 0;
 // Loaded here, so that a wrong command line costs no time.
 const [{ runSoak }, { soakTable }] = await Promise.all([import('./run.ts'), import('./report.ts')]);
@@ -44,6 +44,7 @@ try {
   process.stdout.write(
     result.findings.length === 0 ? 'Nothing went wrong.\n' : 'It did not hold.\n',
   );
+  if (result.log !== undefined) process.stdout.write(`The broker's log: ${result.log}\n`);
   process.exit(result.findings.length === 0 ? 0 : 1);
 } catch (error) {
   progress.end();

@@ -33,6 +33,10 @@ t.test('what is wrong is named', async (t) => {
     'storm.quota.rate=-1': /^storm\.quota\.rate must be at least/,
     'density.combinations=[{"pods":1,"processes":1}]':
       /^density\.combinations\[0\]\.serviceAccounts must be a number/,
+    'density.combinations=[]': /^density\.combinations must have at least one entry/,
+    'fleet.nodes=[]': /^fleet\.nodes must have at least one entry/,
+    'density.latency=80': /^density\.latency must be an object/,
+    'storm.quota=null': /^storm\.quota must be an object/,
     'nothing.rounds=1': /^nothing\.rounds is not known/,
     rounds: /^--set takes key=value, not "rounds"/,
   };
@@ -45,7 +49,7 @@ t.test('a file without a field', async (t) => {
   const file = join(t.testdir(), 'config.json');
   writeFileSync(file, '{"seed": 1}');
   t.throws(() => readConfig(file, { quick: false, set: [] }), {
-    message: /^hit-path must be an object/,
+    message: /^peer must be an object/,
   });
 });
 
@@ -62,7 +66,18 @@ t.test('the command line', async (t) => {
   t.same(readOptions([...config, '--peer', 'http://127.0.0.1:81']).peer, {
     address: { host: '127.0.0.1', port: 81 },
     simulator: 'http://127.0.0.1:8090',
+    pid: undefined,
   });
+  const pid = ['--peer-pid', String(process.pid)];
+  t.equal(readOptions([...config, '--peer', 'http://[::1]', ...pid]).peer?.pid, process.pid);
+  t.throws(() => readOptions([...config, '--peer', 'http://[::1]', '--peer-pid', '0']), {
+    message: /^--peer-pid must be a process of this machine, not 0/,
+  });
+  t.throws(() => readOptions([...config, ...pid]), {
+    message: /^--peer-pid is the one of a --peer/,
+  });
+  t.equal(readOptions(config).trace, false);
+  t.equal(readOptions([...config, '--trace']).trace, true);
   t.throws(() => readOptions([...config, '--peer', 'there']), {
     message: /^--peer must be a URL/,
   });

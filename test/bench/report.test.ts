@@ -4,7 +4,8 @@ import t from 'tap';
 import { readConfig } from '../../bench/config/config.ts';
 import type { Chart } from '../../bench/report/chart.ts';
 import type { Machine } from '../../bench/report/machine.ts';
-import { type Results, writeResults } from '../../bench/report/results.ts';
+import type { Results } from '../../bench/report/results.ts';
+import { writeResults } from '../../bench/report/write-results.ts';
 import { findChromium, openPage } from './chromium.ts';
 
 const chromium = findChromium();
@@ -45,6 +46,7 @@ function resultsWith(shown: readonly Chart[]): Results {
     startedAt: '2026-01-01T00:00:00.000Z',
     seconds: 1,
     quick: false,
+    subject: { program: undefined, peer: undefined, traced: false },
     machine: { cpu: 'a processor', cores: 2, node: process.version } as Machine,
     config: readConfig(new URL('../../bench.config.json', import.meta.url).pathname, {
       quick: false,

@@ -1,7 +1,7 @@
 import t from 'tap';
 import { BrokenRunError } from '../../bench/harness/broken-run.ts';
 import { checkAnswers } from '../../bench/harness/right-answers.ts';
-import { checkFailures } from '../../bench/harness/right-failures.ts';
+import { checkFailures, expectCredentials } from '../../bench/harness/right-failures.ts';
 import type { RemoteSimulator } from '../../src/simulator/control-client.ts';
 
 const issued = [
@@ -32,4 +32,10 @@ t.test('which failures a run may have', async (t) => {
     t.throws(() => checkFailures('pod', [outcome(200), wrong]), BrokenRunError);
     checkFailures('peer', [wrong]);
   }
+  expectCredentials('token', 'a known pod', [outcome(200)]);
+  t.throws(() => expectCredentials('token', 'a known pod', [outcome(200), outcome(503)]), {
+    name: 'BrokenRunError',
+    message: 'token: a known pod was answered 503: ',
+  });
+  expectCredentials('peer', 'a known pod', [outcome(503)]);
 });

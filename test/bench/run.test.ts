@@ -1,26 +1,9 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import t from 'tap';
-import type { Results } from '../../bench/report/results.ts';
+import { programHere, readResults, runBench } from './run-bench.ts';
 
-const root = fileURLToPath(new URL('../..', import.meta.url));
-
-/** Runs the suite, with everything small. */
-async function bench(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  const child = spawn(process.execPath, ['bench/main.ts', ...args], { cwd: root });
-  const output = { stdout: '', stderr: '' };
-  for (const stream of ['stdout', 'stderr'] as const) {
-    child[stream].setEncoding('utf8').on('data', (text: string) => {
-      output[stream] += text;
-    });
-  }
-  const [code] = (await once(child, 'close')) as [number];
-  return { code, ...output };
-}
-
+const SOURCES = ['--program', 'src/main.ts'];
 const SMALL = [
   '--scenario',
   'density',
@@ -28,49 +11,93 @@ const SMALL = [
   'density.combinations=[{"pods":6,"processes":2,"serviceAccounts":2}]',
 ];
 
+interface DensityRounds {
+  variant: string;
+  rounds: { first: { calls: number }; rotated: { calls: number } }[];
+}
+
 t.test('a run ends with figures in all forms', async (t) => {
-  const results = t.testdir();
-  const { code, stdout, stderr } = await bench(
+  const directory = t.testdir();
+  const { code, stdout, stderr } = await runBench([
     ...SMALL,
-    ...['--program', 'src/main.ts', '--results', results],
-  );
+    ...SOURCES,
+    '--results',
+    directory,
+    '--trace',
+  ]);
   t.equal(code, 0, stderr);
   t.match(stderr, /6 pods × 2, service-account: all ask at once/, 'progress');
   t.match(stdout, /token scope \(the existing agent's key up to 0\.1\.x\)/);
-  const files = readdirSync(results).toSorted();
-  t.match(files, [/^\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.json$/, 'report.html']);
-  const written = JSON.parse(readFileSync(join(results, files[0] ?? ''), 'utf8')) as Results;
-  t.equal(written.config.seed, 1);
-  t.equal(written.machine.node, process.version);
-  const figures = written.scenarios.density?.figures as {
-    variant: string;
-    first: { calls: number };
-    rotated: { calls: number };
-  }[];
-  const calls = figures.map(({ variant, first, rotated }) => [variant, first.calls, rotated.calls]);
-  t.same(calls, [
-    ['service-account', 2, 0],
-    ['pod', 6, 0],
-    ['token', 6, 6],
+  t.match(readdirSync(directory).toSorted(), [
+    /^\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.json$/,
+    'report.html',
+    'trace.html',
+    'trace.jsonl',
   ]);
+  const { config, machine, subject, scenarios } = readResults(directory);
+  t.equal(config.seed, 1);
+  t.equal(machine.node, process.version);
+  t.same(subject, { program: 'src/main.ts', traced: true });
+  const figures = scenarios.density?.figures as DensityRounds[];
+  const calls = figures.map(({ variant, rounds }) => [
+    variant,
+    rounds.map(({ first, rotated }) => [first.calls, rotated.calls]),
+  ]);
+  t.same(calls, [
+    ['service-account', [[2, 0]]],
+    ['pod', [[6, 0]]],
+    ['token', [[6, 6]]],
+  ]);
+
+  // 3 scopes × 6 pods × 2 processes × 2 waves.
+  const traces = Number(/(\d+) traces of [\d,]+ spans in \S*trace\.html/.exec(stdout)?.[1]);
+  t.ok(traces >= 72, `${traces} traces`);
+  const page = readFileSync(join(directory, 'trace.html'), 'utf8');
+  t.match(page, /Traces of a benchmark run/);
+  t.match(page, /AssumeRoleForPodIdentity/, 'calls are in it');
+  t.match(stdout, /traced: the figures have the cost/, 'figures are labelled');
+  t.match(readFileSync(join(directory, 'report.html'), 'utf8'), /traced: the figures have/);
 });
 
 t.test('a run whose target answers wrongly has no figures', async (t) => {
-  const results = join(t.testdir(), 'none');
-  const program = fileURLToPath(new URL('wrong-program.ts', import.meta.url));
-  const { code, stdout, stderr } = await bench(
+  const directory = join(t.testdir(), 'none');
+  const { code, stdout, stderr } = await runBench([
     ...SMALL,
-    ...['--program', program, '--results', results],
-  );
+    ...['--program', programHere('wrong-program.ts'), '--results', directory],
+  ]);
   t.equal(code, 1);
   t.equal(stdout, '');
   t.match(stderr, /This run is broken, and has no results: pod \S+ of \S+ was given what nobody/);
-  t.notOk(existsSync(results));
+  t.notOk(existsSync(directory));
+});
+
+t.test('what else is under way ends with a broken run', async (t) => {
+  const directory = join(t.testdir(), 'none');
+  const startedAt = performance.now();
+  const { code, stderr } = await runBench([
+    ...['--scenario', 'rotation', '--set', 'rotation.pods=4', '--set', 'rotation.seconds=3600'],
+    ...['--program', programHere('pod-scope-refusing-program.ts'), '--results', directory],
+  ]);
+  t.equal(code, 1);
+  t.match(stderr, /has no results: a pod got no credentials: 400/);
+  t.ok(performance.now() - startedAt < 120_000, 'the other scopes would take an hour');
+});
+
+t.test('a scenario that cannot be run says why', async (t) => {
+  const directory = t.testdir();
+  const { code, stdout, stderr } = await runBench(
+    ['--scenario', 'restart', '--scenario', 'cluster', '--results', directory],
+    { PATH: '/nonexistent' },
+  );
+  t.equal(code, 0, stderr);
+  t.equal(stdout.match(/^left out: redis-server is not installed$/gm)?.length, 2);
+  const page = readFileSync(join(directory, 'report.html'), 'utf8');
+  t.match(page, /left out: redis-server is not installed/);
 });
 
 t.test('a wrong command line says which word', async (t) => {
-  const { code, stdout, stderr } = await bench('--set', 'density.latency=slow');
+  const { code, stdout, stderr } = await runBench(['--set', 'density.combinations=[]']);
   t.equal(code, 2);
   t.equal(stdout, '');
-  t.equal(stderr, 'error: density.latency must be a number\n');
+  t.equal(stderr, 'error: density.combinations must have at least one entry\n');
 });

@@ -1,28 +1,25 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import type { DurationMs } from '../../src/clock.ts';
 import type { RemoteSimulator } from '../../src/simulator/control-client.ts';
 import { ISSUER_FAULTS } from '../../src/simulator/faults.ts';
+import { startCluster } from '../harness/cluster.ts';
+import { AnswerCheck } from './answer-check.ts';
 import { AuditFeed } from './audit-feed.ts';
-import { startBroker } from './broker.ts';
+import { startSoakBroker } from './broker.ts';
 import { Calls } from './calls.ts';
 import { Chance } from './chance.ts';
 import { Clients } from './clients.ts';
-import { startCluster } from './cluster.ts';
 import { CredentialCheck } from './credential-check.ts';
 import { EKS_AUTH_TROUBLES, eksAuthTrouble, WELL } from './eks-auth-troubles.ts';
 import { Expectations } from './expectations.ts';
 import { Findings } from './findings.ts';
 import { Gate } from './gate.ts';
 import { Health } from './health.ts';
+import { HostileClients, isForged } from './hostile-clients.ts';
 import { issuerTrouble } from './issuer-troubles.ts';
-import { Judge } from './judge.ts';
 import { Keys } from './keys.ts';
 import { Memory } from './memory.ts';
 import { Operator } from './operator.ts';
 import type { SoakOptions } from './options.ts';
-import { isForged, Strangers } from './strangers.ts';
 import { Tally } from './tally.ts';
 import { type Timing, timingOf } from './timing.ts';
 import { Troubles } from './troubles.ts';
@@ -30,13 +27,13 @@ import { World } from './world.ts';
 
 /** How long EKS Auth takes to see a change of an association. */
 const ASSOCIATION_DELAY: DurationMs = 1_500;
-/** The longest that a recovery is waited for in a brief run, which judges little. */
+/** The longest that a recovery is waited for in a brief run, which checks little. */
 const BRIEF_RECOVERY: DurationMs = 1_000;
 /** Between troubles of the issuer. */
 const ISSUER_APART: readonly [DurationMs, DurationMs] = [15_000, 40_000];
 
 /** Everything that takes part in a run. */
-export type Stage = Awaited<ReturnType<typeof setStage>>;
+export type SoakSetup = Awaited<ReturnType<typeof setUp>>;
 
 /**
  * Starts the simulated cluster and the broker, each as a process, and gets everybody else
@@ -44,14 +41,12 @@ export type Stage = Awaited<ReturnType<typeof setStage>>;
  *
  * @param clients - Ends the pods' clients.
  */
-export async function setStage({ seed, duration }: SoakOptions, clients: AbortSignal) {
+export async function setUp({ seed, duration }: SoakOptions, clients: AbortSignal) {
   const timing = timingOf(duration);
-  const chance = (actor: string) => new Chance(seed, actor);
+  const chance = (part: string) => new Chance(seed, part);
   const clockOffset = chance('clock').pick([0, 0, 0, 30_000, -30_000]);
   const stack = new AsyncDisposableStack();
   try {
-    const folder = await mkdtemp(join(tmpdir(), 'soak-'));
-    stack.defer(() => rm(folder, { recursive: true, force: true }));
     const cluster = await startCluster({
       seed,
       clockOffset,
@@ -59,7 +54,7 @@ export async function setStage({ seed, duration }: SoakOptions, clients: AbortSi
       sessionLifetime: timing.sessionLifetime,
       chainedSessionLifetime: timing.chainedSessionLifetime,
     });
-    stack.use(cluster.process);
+    stack.use(cluster);
     const { simulator } = cluster;
     await simulator.eksAuth.set(WELL);
     const gate = new Gate();
@@ -67,7 +62,7 @@ export async function setStage({ seed, duration }: SoakOptions, clients: AbortSi
     const eksAuthHealth = new Health();
     const issuerHealth = new Health();
     const pods = new Tally();
-    const strangerTally = new Tally();
+    const forgedTally = new Tally();
 
     const world: World = new World({
       simulator,
@@ -79,8 +74,7 @@ export async function setStage({ seed, duration }: SoakOptions, clients: AbortSi
     });
     const keys = new Keys({ simulator, gate, world, chance: chance('keys'), health: issuerHealth });
     await keys.begin();
-    const broker = await startBroker(simulator, timing, folder);
-    stack.use(broker.process);
+    const broker = stack.use(await startSoakBroker(simulator, timing));
 
     const operator = new Operator({
       simulator,
@@ -90,7 +84,7 @@ export async function setStage({ seed, duration }: SoakOptions, clients: AbortSi
       adminSocket: broker.adminSocket,
     });
     const credentialCheck = new CredentialCheck({ simulator, gate, findings, clockOffset });
-    const judge = new Judge({
+    const answerCheck = new AnswerCheck({
       findings,
       keys,
       flushes: operator.flushes,
@@ -99,29 +93,29 @@ export async function setStage({ seed, duration }: SoakOptions, clients: AbortSi
     });
     const expectations = new Expectations({ eksAuth: eksAuthHealth, keys, clockOffset });
     const podClients = new Clients({
-      port: broker.port,
+      port: broker.address.port,
       seed,
-      judge,
+      answerCheck,
       expectations,
       tally: pods,
       findings,
       signal: clients,
     });
-    const strangers = new Strangers({
-      port: broker.port,
+    const hostileClients = new HostileClients({
+      port: broker.address.port,
       world,
-      chance: chance('strangers'),
-      tally: strangerTally,
+      chance: chance('hostile clients'),
+      tally: forgedTally,
       findings,
     });
     const calls = new Calls();
     const feed = new AuditFeed(simulator, gate, (events, until) => {
       for (const event of events) {
         keys.observe(event);
-        judge.observe(event);
+        answerCheck.observe(event);
         calls.observe(event, isForged);
       }
-      judge.judge(until);
+      answerCheck.checkUntil(until);
     });
     return {
       timing,
@@ -133,16 +127,16 @@ export async function setStage({ seed, duration }: SoakOptions, clients: AbortSi
       world,
       keys,
       operator,
-      judge,
+      answerCheck,
       podClients,
-      strangers,
+      hostileClients,
       credentialCheck,
       calls,
       feed,
       findings,
       eksAuthHealth,
       pods,
-      strangerTally,
+      forgedTally,
       churnChance: chance('churn'),
       memory: new Memory(broker.process.pid),
       ...troubles({ simulator, gate, world, chance, timing, eksAuthHealth, issuerHealth }),
@@ -158,7 +152,7 @@ interface TroubleParts {
   readonly simulator: RemoteSimulator;
   readonly gate: Gate;
   readonly world: World;
-  readonly chance: (actor: string) => Chance;
+  readonly chance: (part: string) => Chance;
   readonly timing: Timing;
   readonly eksAuthHealth: Health;
   readonly issuerHealth: Health;

@@ -46,8 +46,8 @@ export interface Served extends Body {
   readonly assumedRoleArn: string;
 }
 
-/** What {@link Judge} is made from. */
-export interface JudgeOptions {
+/** What {@link AnswerCheck} is made from. */
+export interface AnswerCheckOptions {
   readonly findings: Findings;
   readonly keys: Keys;
   readonly flushes: readonly Flush[];
@@ -57,21 +57,21 @@ export interface JudgeOptions {
 }
 
 /** Holds every answer with credentials against the simulator's audit log. */
-export class Judge {
-  readonly #options: JudgeOptions;
+export class AnswerCheck {
+  readonly #options: AnswerCheckOptions;
   readonly #issued = new Map<string, AuditEvent>();
   readonly #bodies = new Map<string, string>();
   #waiting: Given[] = [];
   /** Latency of answers with credentials that were there before the request, in microseconds. */
   readonly hits = createHistogram();
-  judged = 0;
+  checked = 0;
 
-  constructor(options: JudgeOptions) {
+  constructor(options: AnswerCheckOptions) {
     this.#options = options;
   }
 
   /** An answer with credentials has come in. */
-  given(answer: Given): void {
+  add(answer: Given): void {
     this.#waiting.push(answer);
   }
 
@@ -80,11 +80,11 @@ export class Judge {
     if (event.issuedAccessKeyId !== undefined) this.#issued.set(event.issuedAccessKeyId, event);
   }
 
-  /** Judges what was answered up to a time until which all calls have been observed. */
-  judge(until: EpochMs): void {
+  /** Checks what was answered up to a time until which all calls have been observed. */
+  checkUntil(until: EpochMs): void {
     const ready = this.#waiting.filter(({ answeredAt }) => answeredAt <= until);
     this.#waiting = this.#waiting.filter(({ answeredAt }) => answeredAt > until);
-    for (const answer of ready) this.#judge(answer);
+    for (const answer of ready) this.#check(answer);
     const forgotten = until + this.#options.clockOffset - REMEMBERED;
     for (const [key, { expiration = 0 }] of this.#issued) {
       if (expiration > forgotten) continue;
@@ -93,8 +93,8 @@ export class Judge {
     }
   }
 
-  #judge(answer: Given): void {
-    this.judged += 1;
+  #check(answer: Given): void {
+    this.checked += 1;
     const body = parsed(answer.body);
     const event = this.#issued.get(body?.AccessKeyId ?? '');
     const wrong = this.#wrong(answer, body, event);

@@ -1,20 +1,20 @@
 import { generateKeyPairSync, randomBytes, sign } from 'node:crypto';
 import { connect } from 'node:net';
 import type { DurationMs } from '../../src/clock.ts';
-import { ask } from './ask.ts';
+import { askForCredentials } from './ask.ts';
 import type { Chance } from './chance.ts';
 import type { Findings } from './findings.ts';
 import { sleep } from './sleep.ts';
 import type { Tally } from './tally.ts';
 import type { World } from './world.ts';
 
-/** Between two forged tokens of one stranger, on average. */
+/** Between two requests of one client, on average. */
 const PAUSE: DurationMs = 150;
-/** How often a stranger sends many at once, and how many. */
+/** How often a client sends many at once, and how many. */
 const BURST = { probability: 0.01, size: 40 };
-/** Unknown key ids make the broker ask for keys, so they come in spells. */
-const SPELL: DurationMs = 60_000;
-/** How long a rude connection stays open, from and to. */
+/** Unknown key ids make the broker ask for keys, so they come in every other minute. */
+const UNKNOWN_KEYS_EVERY: DurationMs = 60_000;
+/** How long the connection of a malformed request stays open, from and to. */
 const STAYS: readonly [DurationMs, DurationMs] = [10, 8_000];
 
 /** The name of the pod of which made-up tokens speak. */
@@ -26,7 +26,7 @@ export function isForged(pod: string | undefined): boolean {
 }
 
 /** Beginnings of requests that are never finished, and things that are no requests. */
-const RUDE: readonly string[] = [
+const MALFORMED: readonly string[] = [
   '',
   'GET /v1/credentials HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: eyJ',
   'GET /v1/credentials HTTP/1.1\r\n',
@@ -37,8 +37,8 @@ const RUDE: readonly string[] = [
   `GET /${'a'.repeat(20_000)} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`,
 ];
 
-/** What {@link Strangers} are made from. */
-export interface StrangersOptions {
+/** What {@link HostileClients} are made from. */
+export interface HostileClientsOptions {
   readonly port: number;
   readonly world: World;
   readonly chance: Chance;
@@ -46,18 +46,19 @@ export interface StrangersOptions {
   readonly findings: Findings;
 }
 
-/** Whoever else reaches the port: with tokens that nobody issued, or without manners. */
-export class Strangers {
-  readonly #options: StrangersOptions;
+/** Whoever else reaches the port: with forged tokens, or with what is no request. */
+export class HostileClients {
+  readonly #options: HostileClientsOptions;
   readonly #key = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey;
-  rude = 0;
+  /** Malformed or unfinished requests so far. */
+  malformed = 0;
 
-  constructor(options: StrangersOptions) {
+  constructor(options: HostileClientsOptions) {
     this.#options = options;
   }
 
   /** Sends forged tokens until it is told to stop. */
-  async forge(address: string, signal: AbortSignal): Promise<void> {
+  async sendForgedTokens(address: string, signal: AbortSignal): Promise<void> {
     const { chance } = this.#options;
     while (!signal.aborted) {
       const many = chance.is(BURST.probability) ? BURST.size : 1;
@@ -66,15 +67,15 @@ export class Strangers {
     }
   }
 
-  /** Opens connections and misbehaves on them until it is told to stop. */
-  async misbehave(address: string, signal: AbortSignal): Promise<void> {
+  /** Sends malformed and unfinished requests until it is told to stop. */
+  async sendMalformedRequests(address: string, signal: AbortSignal): Promise<void> {
     const { chance, port } = this.#options;
     while (!signal.aborted) {
-      this.rude += 1;
+      this.malformed += 1;
       const socket = connect({ host: '127.0.0.1', port, localAddress: address });
       socket.on('error', () => undefined);
       socket.resume();
-      socket.write(chance.is(0.2) ? randomBytes(200) : chance.pick(RUDE));
+      socket.write(chance.is(0.2) ? randomBytes(200) : chance.pick(MALFORMED));
       const cut = setTimeout(
         () => (chance.is(0.5) ? socket.resetAndDestroy() : socket.destroy()),
         chance.between(...STAYS),
@@ -87,7 +88,7 @@ export class Strangers {
   async #send(from: string): Promise<void> {
     const { port, tally, findings } = this.#options;
     const { kind, token } = this.#forged();
-    const reply = await ask({ port, token, from });
+    const reply = await askForCredentials({ port, token, from });
     tally.add(reply);
     if (reply.status === 200) findings.add(`wrong answer: to a forged token (${kind})`, { kind });
   }
@@ -96,7 +97,7 @@ export class Strangers {
     const { chance, world } = this.#options;
     const { token } = chance.pick(world.pods);
     const [header = '', claims = '', signature = ''] = token.text.split('.');
-    const unknown = Math.floor(performance.now() / SPELL) % 2 === 1 && chance.is(0.05);
+    const unknown = Math.floor(performance.now() / UNKNOWN_KEYS_EVERY) % 2 === 1 && chance.is(0.05);
     const kind = unknown
       ? 'unknown key'
       : chance.pick(['foreign key', 'altered claims', 'altered signature', 'none', 'cut', 'swap']);

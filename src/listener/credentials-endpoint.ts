@@ -21,7 +21,7 @@ import {
   UNEXPECTED,
   WRONG_HOST,
 } from './answers.ts';
-import { cutOff, stopParsing } from './http-server.ts';
+import { cutOff, discardRest } from './http-server.ts';
 import { PROBE_HEADER } from './probes.ts';
 import type { Source, Sources } from './sources.ts';
 
@@ -116,11 +116,13 @@ export class CredentialsEndpoint {
       this.#count(answer.status, outcome, startedAt, socket);
       this.#logRefusal(answer, source);
     }
-    this.#fail(response, answer, trace);
     if (answer === BODY_NOT_ALLOWED) {
       sources.charge(socket);
-      stopParsing(socket);
+      discardRest(socket);
+      // At once: an orderly end would go on reading meanwhile.
+      response.once('finish', () => socket.destroy());
     }
+    this.#fail(response, answer, trace);
   }
 
   #count(status: number, outcome: RequestOutcome, startedAt: DurationMs, socket: Socket): void {

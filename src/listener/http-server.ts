@@ -39,6 +39,8 @@ const WRITE_TIMEOUT = 5_000;
 
 /** Where a connection remembers how many of its requests were pipelined. */
 const PIPELINED = Symbol('pipelined');
+/** Where it remembers that the rest of what it sends is not read. */
+const DISCARDING = Symbol('discarding');
 
 /** Status of what cannot be parsed, by the parser's error code; 400 for the others. */
 const PARSE_ERROR_STATUS: Readonly<Record<string, string>> = {
@@ -82,13 +84,14 @@ export function createHttpServer(options: HttpServerOptions): Server {
     sources.charge(request.socket);
     onParseError(417);
     response.writeHead(417, { Connection: 'close', 'Content-Length': 0 }).end();
-    stopParsing(request.socket);
+    discardRest(request.socket);
   });
   // Before Node's own listener, which gives each connection a parser.
   const [accept] = server.listeners('connection') as [(socket: Socket) => void];
   server.removeAllListeners('connection').on('connection', (socket: Socket) => {
     if (sources.connected(socket) || isProbe(socket)) {
       accept.call(server, socket);
+      guardParser(socket);
       return;
     }
     onTooMany();
@@ -120,22 +123,46 @@ export function createHttpServer(options: HttpServerOptions): Server {
 
 /** Ends a connection at once, whatever else has been read from it. */
 export function cutOff(socket: Socket): void {
-  stopParsing(socket);
+  discardRest(socket);
   socket.destroy();
 }
 
 /**
- * Has the rest of what was read from a connection thrown away. A read of 64 KiB holds thousands
- * of requests, and Node.js hands over every one of them even when the first has destroyed the
- * socket. Its parser takes 2 for "an upgrade: what follows is not HTTP" (llhttp's
- * on_headers_complete), and stops.
+ * Has whatever follows the current request on its connection thrown away, its body included. A
+ * read of 64 KiB holds thousands of requests, or chunks of a body, and Node.js hands over every
+ * one of them even when the socket was destroyed at the first.
  */
-export function stopParsing(socket: Socket): void {
-  const { parser } = socket as Socket & { parser?: { onIncoming: () => number } | null };
-  if (parser != null) parser.onIncoming = () => 2;
+export function discardRest(socket: Socket): void {
+  (socket as GuardedSocket)[DISCARDING] = true;
 }
 
-function tooManyPipelined(socket: Socket & { [PIPELINED]?: number }): boolean {
+/** A socket with what Node.js and this module remember there. */
+type GuardedSocket = Socket & {
+  parser?: { onIncoming: (request: IncomingMessage, keepAlive: boolean) => number } | null;
+  [PIPELINED]?: number;
+  [DISCARDING]?: boolean;
+};
+
+/**
+ * Lets {@link discardRest} stop the parser of a connection: what its `onIncoming` returns becomes
+ * llhttp's `on_headers_complete`, where 2 means that what follows is not HTTP (an upgrade).
+ */
+function guardParser(socket: GuardedSocket): void {
+  const { parser } = socket;
+  if (parser == null) return;
+  const { onIncoming } = parser;
+  parser.onIncoming = (request, keepAlive) => {
+    if (isDiscarding(socket)) return 2;
+    const result = onIncoming(request, keepAlive);
+    return isDiscarding(socket) ? 2 : result;
+  };
+}
+
+function isDiscarding(socket: GuardedSocket): boolean {
+  return socket[DISCARDING] === true;
+}
+
+function tooManyPipelined(socket: GuardedSocket): boolean {
   const pipelined = (socket[PIPELINED] ?? 0) + 1;
   socket[PIPELINED] = pipelined;
   return pipelined > MAX_PIPELINED;

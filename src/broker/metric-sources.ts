@@ -40,7 +40,13 @@ export function metricSources(components: Components): MetricSources {
     connections: () => listener.connections,
     redis: () => {
       const state = components.store?.state;
-      return state && { circuit: state.circuit, writesWaiting: state.waiting };
+      return (
+        state && {
+          circuit: state.circuit,
+          writesWaiting: state.waiting,
+          subscribed: state.announcements?.heard,
+        }
+      );
     },
   };
 }

@@ -33,6 +33,7 @@ export async function openStore(options: StoreOptions): Promise<RedisSessionStor
   const holder = () => sessionHolder(options.sessions());
   return await openRedisSessionStore({
     clock,
+    random: Math.random,
     config: redis,
     clusterName: config.clusterName,
     audience: config.tokenAudience,
@@ -41,6 +42,7 @@ export async function openStore(options: StoreOptions): Promise<RedisSessionStor
       restore: (session, kept) => holder().restore(session, kept),
       held: () => holder().held(),
       find: (key) => holder().find(key),
+      renew: (key, fetchedAt) => holder().renew(key, fetchedAt),
       end: (key, fetchedAt) => holder().end(key, fetchedAt),
       flushBefore: (choice, version) => holder().flushBefore(choice, version),
     },
@@ -51,6 +53,8 @@ export async function openStore(options: StoreOptions): Promise<RedisSessionStor
     },
     onRejected: (reason) => {
       counts.entriesRejected.inc({ reason });
+      // An operator has flushed it, or its time is over: nobody has meddled with it.
+      if (reason === 'flushed' || reason === 'expired') return;
       faults.report(`redis entry ${reason}`, {
         level: 'warn',
         fields: { reason },

@@ -33,6 +33,10 @@ export interface BrokerStatus {
     /** Why the circuit is open; null while it is not. */
     readonly reason: string | null;
     readonly writesWaiting: number;
+    /** Whether it is heard what other brokers announce; null: they have nothing to say. */
+    readonly subscribed: boolean | null;
+    /** Why it is not; null where it is. */
+    readonly unsubscribedReason: string | null;
   } | null;
   /** Null: pods are not watched. */
   readonly pods: {
@@ -78,11 +82,13 @@ export function brokerStatus(components: Components): BrokerStatus {
 
 function redisStatus({ store, config }: Components): BrokerStatus['redis'] {
   if (store === undefined || config.redis === undefined) return null;
-  const { circuit, reason, waiting } = store.state;
+  const { circuit, reason, waiting, announcements } = store.state;
   return {
     sharing: config.redis.sharing,
     circuit,
     reason: circuit === 'closed' ? null : reason,
     writesWaiting: waiting,
+    subscribed: announcements?.heard ?? null,
+    unsubscribedReason: announcements?.heard === false ? announcements.reason : null,
   };
 }

@@ -4,6 +4,7 @@ import type { AdminSocket } from '../listener/admin-socket.ts';
 import type { HandedSession, HandOverActions, Heir } from '../listener/hand-over.ts';
 import type { Listener } from '../listener/listener.ts';
 import { Predecessor } from '../listener/predecessor.ts';
+import { versionAt } from '../session-store/version-clock.ts';
 import type { RoleSessions } from '../sessions/role-sessions.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { NodeMetrics } from '../telemetry/metrics/node-metrics.ts';
@@ -45,7 +46,9 @@ export class Succession {
     const predecessor = await Predecessor.find(config.adminSocket, config, log);
     if (predecessor === undefined) return undefined;
     for (const { session, kept } of predecessor.sessions) {
-      sessions.restore(session, { ...kept, version: 0 });
+      // Where it had no store, it is known only when they were fetched.
+      const version = kept.version || versionAt(kept.fetchedAt);
+      sessions.restore(session, { ...kept, version });
     }
     log.info({ sessions: predecessor.sessions.length }, 'taking over from the broker that runs');
     metrics.handOvers.inc({ result: 'taken' });

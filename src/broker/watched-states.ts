@@ -8,6 +8,9 @@ const FALLBACK_LASTS: DurationMs = 60_000;
 /** How often the node's interfaces are looked at. */
 const ADDRESSES_FOR: DurationMs = 10_000;
 
+/** How long announcements may not be heard before that is news: a connection may be made anew. */
+const DEAF_AFTER: DurationMs = 5_000;
+
 /** Whether tokens go to EKS Auth because they cannot be verified on the node. */
 export class TokenScopeFallback {
   readonly #clock: Clock;
@@ -46,7 +49,9 @@ export function watchedStates(
     nodeRole(components),
     tokenScope(components, fallback),
     addresses(components),
-    ...(components.store === undefined ? [] : [redis(components.store)]),
+    ...(components.store === undefined
+      ? []
+      : [redis(components.store), announcements(components.store)]),
   ];
 }
 
@@ -168,12 +173,39 @@ function addresses({ listener, clock }: Components): WatchedState {
 
 function redis(store: RedisSessionStore): WatchedState {
   return {
-    // Being tried out is no news.
-    read: () => (store.state.circuit === 'closed' ? 'well' : 'away'),
+    read() {
+      const { circuit, untried } = store.state;
+      if (circuit === 'closed') return 'well';
+      // Being tried out for the first time is no news, nor is it later.
+      return untried ? 'starting' : 'away';
+    },
     changed(now) {
       if (now === 'well') return { level: 'info', fields: {}, message: 'Redis is there' };
       const { reason } = store.state;
       return { level: 'warn', fields: { reason }, message: 'Redis is not used now' };
+    },
+  };
+}
+
+function announcements(store: RedisSessionStore): WatchedState {
+  let last = 'starting';
+  return {
+    read() {
+      const { circuit, announcements } = store.state;
+      if (announcements?.heard === true) last = 'heard';
+      // While Redis is away that is what is said.
+      else if (circuit === 'closed' && (announcements?.deafFor ?? 0) > DEAF_AFTER) last = 'deaf';
+      return last;
+    },
+    changed(now, before) {
+      if (now === 'deaf') {
+        const reason = store.state.announcements?.reason;
+        const message =
+          'what other brokers announce in Redis is not heard: flushes and refusals arrive late';
+        return { level: 'warn', fields: { reason }, message };
+      }
+      if (before !== 'deaf') return undefined;
+      return { level: 'info', fields: {}, message: 'other brokers are heard again' };
     },
   };
 }

@@ -95,11 +95,14 @@ function redisLine({
   circuit,
   reason,
   writesWaiting,
+  unsubscribedReason,
 }: NonNullable<BrokerStatus['redis']>) {
   const what =
     sharing === 'node' ? 'keeps the sessions of this node' : 'shares the sessions of the cluster';
   const how = circuit === 'closed' ? '' : `; not asked now: ${reason}`;
-  return `${what}; circuit ${circuit}${how}; ${writesWaiting} writes waiting`;
+  const deaf =
+    unsubscribedReason === null ? '' : `; does not hear other brokers: ${unsubscribedReason}`;
+  return `${what}; circuit ${circuit}${how}; ${writesWaiting} writes waiting${deaf}`;
 }
 
 const PACE = {

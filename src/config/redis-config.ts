@@ -13,6 +13,9 @@ export interface RedisConfig {
   readonly keyFile: string;
   readonly username: string | undefined;
   readonly passwordFile: string | undefined;
+  /** For sentinels that want to know who asks; the server's own are not sent to them. */
+  readonly sentinelUsername: string | undefined;
+  readonly sentinelPasswordFile: string | undefined;
   /** Certificates to trust (PEM); undefined: those that Node.js trusts. */
   readonly caFile: string | undefined;
   /** The longest that Redis may hold up a request that finds no session. */

@@ -14,6 +14,8 @@ export interface RedisFlags {
   redisKeyFile?: string;
   redisUsername?: string;
   redisPasswordFile?: string;
+  redisSentinelUsername?: string;
+  redisSentinelPasswordFile?: string;
   redisCaFile?: string;
   redisBudget: DurationMs;
 }
@@ -48,6 +50,8 @@ export function redisOptions(
     option('--redis-key-file <file>', 'keys that they are sealed under: one or two, in base64'),
     option('--redis-username <name>', 'ACL user'),
     option('--redis-password-file <file>', 'file with the password'),
+    option('--redis-sentinel-username <name>', 'ACL user of the sentinels'),
+    option('--redis-sentinel-password-file <file>', 'file with their password'),
     option('--redis-ca-file <file>', 'certificates to trust (PEM)'),
     timeout(
       '--redis-budget <duration>',
@@ -78,6 +82,8 @@ export function redisConfig(
     keyFile,
     username: flags.redisUsername,
     passwordFile: flags.redisPasswordFile,
+    sentinelUsername: flags.redisSentinelUsername,
+    sentinelPasswordFile: flags.redisSentinelPasswordFile,
     caFile: flags.redisCaFile,
     budget: flags.redisBudget,
     nodeName: environment.NODE_NAME || hostname(),
@@ -101,6 +107,12 @@ function whatDoesNotFit(command: Command, flags: RedisFlags & OtherFlags): strin
   }
   if (flags.redisUsername !== undefined && flags.redisPasswordFile === undefined) {
     return '--redis-username needs --redis-password-file';
+  }
+  if (flags.redisSentinelPasswordFile !== undefined && redisUrl.kind !== 'sentinel') {
+    return '--redis-sentinel-password-file needs a --redis-url with +sentinel';
+  }
+  if (flags.redisSentinelUsername !== undefined && flags.redisSentinelPasswordFile === undefined) {
+    return '--redis-sentinel-username needs --redis-sentinel-password-file';
   }
   if (redisSharing === 'cluster' && sessionScope !== 'service-account') {
     return `--redis-sharing cluster has nothing to share with --session-scope ${sessionScope}`;

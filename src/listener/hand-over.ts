@@ -11,7 +11,8 @@ export const HAND_OVER_PATH = '/hand-over';
 /** A session that goes over, with its credentials and without its pods' tokens. */
 export interface HandedSession {
   readonly session: StoredSession;
-  readonly kept: Pick<KeptCredentials, 'role' | 'fetchedAt'>;
+  /** Without a version where it is of a broker that does not know of them. */
+  readonly kept: Omit<KeptCredentials, 'version'> & Partial<Pick<KeptCredentials, 'version'>>;
 }
 
 /** What a successor says of itself: only a broker of the same cluster and port hands over. */

@@ -1,5 +1,5 @@
 import type { Sealer } from './seal.ts';
-import type { FlushChoice } from './session-store.ts';
+import type { FlushChoice, RevokedBy } from './session-store.ts';
 
 /** What brokers tell each other. */
 export type Announcement =
@@ -14,8 +14,13 @@ export type Announcement =
   | { readonly kind: 'released'; readonly entry: string }
   /** Sessions were flushed. */
   | { readonly kind: 'flushed'; readonly choice: FlushChoice; readonly version: number }
-  /** EKS Auth refuses to renew a session that was fetched by then. */
-  | { readonly kind: 'revoked'; readonly key: string; readonly fetchedAt: number };
+  /** EKS Auth does not renew a session that was fetched by then. */
+  | {
+      readonly kind: 'revoked';
+      readonly key: string;
+      readonly fetchedAt: number;
+      readonly by: RevokedBy;
+    };
 
 const CONTEXT = ['announcement'];
 /** Longer than any announcement. */

@@ -6,6 +6,7 @@ export type CircuitState = 'closed' | 'open' | 'half-open';
 /** Redis is not asked now; `message` says why. */
 export class CircuitOpenError extends Error {
   override readonly name = 'CircuitOpenError';
+  readonly code = 'ERR_REDIS_CIRCUIT_OPEN';
 }
 
 /** Failures in a row that open the circuit; a connection that is lost opens it at once. */
@@ -35,6 +36,7 @@ export class Circuit {
   #failures = 0;
   #pause = FIRST_PAUSE;
   #connected = false;
+  #untried = true;
   #timer: Timer | undefined;
   #stopped = false;
 
@@ -49,6 +51,11 @@ export class Circuit {
   /** Why it is open; the last reason there was, otherwise. */
   get reason(): string {
     return this.#reason;
+  }
+
+  /** Nothing has failed or worked yet: it is open because the broker has only just started. */
+  get untried(): boolean {
+    return this.#untried;
   }
 
   /** A command was answered as it should be. */
@@ -72,8 +79,14 @@ export class Circuit {
   /** The connection is lost, or cannot be had. */
   disconnected(reason: string): void {
     this.#connected = false;
+    this.#untried = false;
     if (this.#state === 'open') this.#reason = reason;
     else this.#open(reason);
+  }
+
+  /** There is no way to Redis so far: it goes on being looked for. */
+  unreachable(reason: string): void {
+    if (!this.#connected) this.disconnected(reason);
   }
 
   /** Tries nothing out any more. */
@@ -83,6 +96,7 @@ export class Circuit {
   }
 
   #open(reason: string): void {
+    this.#untried = false;
     this.#reason = reason;
     this.#set('open');
     this.#tryLater();
@@ -109,6 +123,7 @@ export class Circuit {
         if (this.#state !== 'half-open') return;
         this.#failures = 0;
         this.#pause = FIRST_PAUSE;
+        this.#untried = false;
         this.#set('closed');
       },
       (error: Error) => {

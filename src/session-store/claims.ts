@@ -1,12 +1,13 @@
 import type { Clock, DurationMs, EpochMs } from '../clock.ts';
 import type { AnnouncementForm } from './announcements.ts';
-import type { Entry } from './entries.ts';
+import { type Entry, entryOf } from './entries.ts';
+import type { LeaseWaiters, Waiter } from './lease-waiters.ts';
 import { LEASE_LASTS, type Leases } from './leases.ts';
 import type { Names } from './names.ts';
 import type { RedisLink } from './redis-link.ts';
 import { claimScript } from './scripts.ts';
 import type { Claim, ClaimOptions, KeptCredentials, StoredSession } from './session-store.ts';
-import type { Waiter, WaitingRoom } from './waiting-room.ts';
+import type { VersionClock } from './version-clock.ts';
 
 /** How the claim of a session that all brokers share came out. */
 export type LeaseOutcome =
@@ -19,25 +20,34 @@ export type LeaseOutcome =
   /** A lease of this broker was not renewed in time. */
   | 'lost'
   /** This broker is to call because Redis could not be asked. */
-  | 'without';
+  | 'redis-unavailable';
 
 /** Less left than this is no use to whoever asks. */
 const LEAST_LEFT: DurationMs = 20_000;
 /** How often a lease is looked at while nothing can be heard about it. */
 const DEAF_WAIT: DurationMs = 100;
+/** How long after a lease should have ended it is asked for: Redis ends it when it gets to it. */
+const TAKE_OVER_AFTER: DurationMs = 20;
+/** Over what time those who waited for it come. */
+const TAKE_OVER_SPREAD: DurationMs = 50;
+/** Less time than this is not enough to ask Redis anything. */
+const LEAST_BUDGET: DurationMs = 1;
 /** By what part of the budget Redis may hold a claim up again after a wait for another's call. */
 const BUDGET_AFTER_WAIT = 0.5;
 
 /** What {@link Claims} is made from. */
 export interface ClaimsOptions {
   readonly clock: Clock;
+  /** A number from 0 to 1. */
+  readonly random: () => number;
   /** The longest that Redis may hold up a claim. */
   readonly budget: DurationMs;
   readonly link: RedisLink;
   /** By the first key of the file, then by the second. */
   readonly names: readonly [Names, ...Names[]];
   readonly leases: Leases;
-  readonly waiting: WaitingRoom;
+  readonly waiters: LeaseWaiters;
+  readonly versions: VersionClock;
   readonly form: AnnouncementForm;
   /** Whether it would be heard that a call has ended. */
   readonly hears: () => boolean;
@@ -56,21 +66,14 @@ type Found =
 /** Finds out, before a call, whether it is needed and whose it is. */
 export class Claims {
   readonly #options: ClaimsOptions;
-  /** The latest version that was heard of: a lower bound of what is going on. */
-  #version = 0;
 
   constructor(options: ClaimsOptions) {
     this.#options = options;
   }
 
-  /** A version was given out. */
-  hear(version: number): void {
-    this.#version = Math.max(this.#version, version);
-  }
-
   /** The claim of whoever need not ask, or cannot. */
   alone(): Claim {
-    return { kind: 'call', version: this.#version, release: () => undefined };
+    return { kind: 'call', version: this.#options.versions.now(), release: () => undefined };
   }
 
   /**
@@ -79,8 +82,8 @@ export class Claims {
    * @param shared - All brokers share it; otherwise nobody else can be fetching it.
    */
   async claim(session: StoredSession, shared: boolean, options: ClaimOptions): Promise<Claim> {
-    const { names, waiting, onLease } = this.#options;
-    const waiter = waiting.enter(names[0].entry(session));
+    const { names, waiters, onLease } = this.#options;
+    const waiter = waiters.enter(names[0].entry(session));
     try {
       const { claim, outcome } = await this.#claim(session, shared, waiter, options);
       if (shared && outcome !== undefined) onLease(outcome);
@@ -106,13 +109,13 @@ export class Claims {
     waiter: Waiter,
     { newerThan, patience, signal }: ClaimOptions,
   ): Promise<{ readonly claim: Claim; readonly outcome: LeaseOutcome | undefined }> {
-    const { clock, link, budget: whole, hears, open } = this.#options;
+    const { clock, random, link, budget: whole, hears, open } = this.#options;
     const deadline = clock.elapsed() + patience;
     let budget = whole;
     let waited = false;
     // A wrong entry is done away with, so that the next look finds another or none.
     let looksLeft = this.#options.names.length + 1;
-    while (link.state === 'closed' && budget >= 1 && looksLeft > 0) {
+    while (link.state === 'closed' && budget >= LEAST_BUDGET && looksLeft > 0) {
       const sent = clock.elapsed();
       const found = await this.#ask(session, newerThan, shared, budget).catch(() => undefined);
       budget -= clock.elapsed() - sent;
@@ -132,12 +135,12 @@ export class Claims {
       const left = deadline - clock.elapsed();
       if (left <= 0 || signal.aborted) return { claim: { kind: 'elsewhere' }, outcome: undefined };
       // A little apart, so that not all of them come for a dead broker's lease at once.
-      const ends = found.endsIn + 20 + 50 * Math.random();
+      const ends = found.endsIn + TAKE_OVER_AFTER + TAKE_OVER_SPREAD * random();
       await waiter.wait(Math.min(left, hears() ? ends : Math.min(ends, DEAF_WAIT)), signal);
       // How long its holder took was no fault of Redis.
       budget = Math.max(budget, whole * BUDGET_AFTER_WAIT);
     }
-    return { claim: this.alone(), outcome: 'without' };
+    return { claim: this.alone(), outcome: 'redis-unavailable' };
   }
 
   /** Asks Redis for what is kept of a session, or for the lease to fetch it. */
@@ -161,12 +164,14 @@ export class Claims {
       leased ? LEASE_LASTS : 0,
     );
     const answer = (await link.script('claim', limit, script)) as [string, ...string[]];
-    const [kind, one = '', g = '', t = '', e = '', v = ''] = answer;
+    const [kind, one = '', ...fields] = answer;
     switch (kind) {
-      case 'entry':
-        return { kind, entry: { name: one, g, t, e, v } };
+      case 'entry': {
+        const entry = entryOf(one, fields);
+        return entry === undefined ? { kind: 'none' } : { kind, entry };
+      }
       case 'lease':
-        this.hear(Number(one));
+        this.#options.versions.hear(Number(one));
         return { kind, version: Number(one) };
       case 'held':
         return { kind, endsIn: Math.max(0, Number(one)) };

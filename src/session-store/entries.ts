@@ -7,20 +7,35 @@ import type { KeptCredentials, StoredSession } from './session-store.ts';
 export interface Entry {
   readonly name: string;
   /** The version of {@link KeptCredentials}. */
-  readonly g: string;
+  readonly version: string;
   /** When the credentials were fetched. */
-  readonly t: string;
+  readonly fetchedAt: string;
   /** When they expire. */
-  readonly e: string;
-  /** Everything else, sealed. */
-  readonly v: string;
+  readonly expiresAt: string;
+  /** Everything else. */
+  readonly sealed: string;
 }
 
-/** The fields of an entry, in the order in which they are asked for. */
+/** The hash's fields for version, fetchedAt, expiresAt and sealed, as {@link entryOf} reads them. */
 export const ENTRY_FIELDS = ['g', 't', 'e', 'v'] as const;
 
-/** Why an entry is not used. */
-export type Rejection = 'sealed-otherwise' | 'expired' | 'misplaced' | 'unfit';
+/**
+ * What was read of {@link ENTRY_FIELDS}.
+ *
+ * @returns Undefined where there is no entry, or only the mark of one that was revoked.
+ */
+export function entryOf(name: string, fields: readonly (string | null)[]): Entry | undefined {
+  const [version, fetchedAt, expiresAt, sealed] = fields;
+  if (!version || !fetchedAt || !expiresAt || !sealed) return undefined;
+  return { name, version, fetchedAt, expiresAt, sealed };
+}
+
+/**
+ * Why an entry is not used: it does not decrypt (altered, moved, or of a key that is not in the
+ * file); its credentials have expired; it is not under its session's own name; what it says
+ * contradicts itself.
+ */
+export type Rejection = 'undecryptable' | 'expired' | 'wrong-key-name' | 'inconsistent';
 
 /** What an entry says, or why nothing can be made of it. */
 export type Opened =
@@ -53,45 +68,45 @@ export class Entries {
     const name = (names[0] as Names).entry(session);
     const outside = {
       name,
-      g: String(kept.version),
-      t: String(kept.fetchedAt),
-      e: String(kept.role.expiresAt),
+      version: String(kept.version),
+      fetchedAt: String(kept.fetchedAt),
+      expiresAt: String(kept.role.expiresAt),
     };
     const text = JSON.stringify({
       session: { key, scope, namespace, serviceAccount },
       role: kept.role,
     });
-    return { ...outside, v: sealer.seal(text, this.#context(outside)) };
+    return { ...outside, sealed: sealer.seal(text, this.#context(outside)) };
   }
 
   /** Opens an entry, whatever was found in Redis. */
   open(entry: Entry): Opened {
     const { clock, sealer, names } = this.#options;
-    if (!(Number(entry.e) > clock.now())) return { ok: false, reason: 'expired' };
-    const text = sealer.open(entry.v, this.#context(entry));
-    if (text === undefined) return { ok: false, reason: 'sealed-otherwise' };
+    if (!(Number(entry.expiresAt) > clock.now())) return { ok: false, reason: 'expired' };
+    const text = sealer.open(entry.sealed, this.#context(entry));
+    if (text === undefined) return { ok: false, reason: 'undecryptable' };
     // Whoever could seal it is a broker of this cluster, so that it has this form.
     const { session, role } = JSON.parse(text) as Pick<KeptCredentials, 'role'> & {
       readonly session: StoredSession;
     };
     // The name was sealed with the rest; that it is this session's has to be seen to as well.
     if (!names.some((one) => one.entry(session) === entry.name)) {
-      return { ok: false, reason: 'misplaced' };
+      return { ok: false, reason: 'wrong-key-name' };
     }
-    const fits =
-      role.expiresAt === Number(entry.e) &&
+    const consistent =
+      role.expiresAt === Number(entry.expiresAt) &&
       role.audience === this.#options.audience &&
       role.subject.namespace === session.namespace &&
       role.subject.serviceAccount === session.serviceAccount;
-    if (!fits) return { ok: false, reason: 'unfit' };
+    if (!consistent) return { ok: false, reason: 'inconsistent' };
     return {
       ok: true,
       session,
-      kept: { role, fetchedAt: Number(entry.t) as EpochMs, version: Number(entry.g) },
+      kept: { role, fetchedAt: Number(entry.fetchedAt) as EpochMs, version: Number(entry.version) },
     };
   }
 
-  #context({ name, g, t, e }: Omit<Entry, 'v'>): readonly unknown[] {
-    return ['entry', this.#options.clusterName, name, g, t, e];
+  #context({ name, version, fetchedAt, expiresAt }: Omit<Entry, 'sealed'>): readonly unknown[] {
+    return ['entry', this.#options.clusterName, name, version, fetchedAt, expiresAt];
   }
 }

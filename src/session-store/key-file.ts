@@ -8,6 +8,7 @@ const MOST_CHARACTERS = 1_024;
 /** A file of keys that cannot be used; `message` says why, and quotes nothing of it. */
 export class KeyFileError extends Error {
   override readonly name = 'KeyFileError';
+  readonly code = 'ERR_REDIS_KEY_FILE';
 }
 
 /**
@@ -19,12 +20,7 @@ export class KeyFileError extends Error {
  * @throws KeyFileError
  */
 export async function readKeyFile(file: string): Promise<readonly Buffer[]> {
-  let content: string;
-  try {
-    content = await readFile(file, 'utf8');
-  } catch (error) {
-    throw new KeyFileError(`--redis-key-file cannot be read: ${(error as Error).message}`);
-  }
+  const content = await readContent(file, '--redis-key-file');
   const words = content
     .slice(0, MOST_CHARACTERS)
     .split(/\s+/)
@@ -39,11 +35,24 @@ export async function readKeyFile(file: string): Promise<readonly Buffer[]> {
   return keys;
 }
 
-/** Reads a file of one line, as passwords are kept in. */
-export async function readSecretFile(file: string): Promise<string> {
-  const content = (await readFile(file, 'utf8')).replace(/\r?\n$/, '');
-  if (content === '') throw new KeyFileError(`--redis-password-file ${file} is empty`);
+/**
+ * Reads a file of one line, as passwords are kept in.
+ *
+ * @param flag - Names it, in errors.
+ * @throws KeyFileError
+ */
+export async function readSecretFile(file: string, flag: string): Promise<string> {
+  const content = (await readContent(file, flag)).replace(/\r?\n$/, '');
+  if (content === '') throw new KeyFileError(`${flag} ${file} is empty`);
   return content;
+}
+
+async function readContent(file: string, flag: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    throw new KeyFileError(`${flag} cannot be read: ${(error as Error).message}`);
+  }
 }
 
 function key(word: string, which: string): Buffer {

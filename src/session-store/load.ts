@@ -1,9 +1,9 @@
 import type { DurationMs, EpochMs } from '../clock.ts';
-import { ENTRY_FIELDS, type Entries, type Entry, type Rejection } from './entries.ts';
+import { ENTRY_FIELDS, type Entries, type Entry, entryOf, type Rejection } from './entries.ts';
 import type { Names } from './names.ts';
 import type { RedisClient } from './redis-client.ts';
 import type { RedisLink } from './redis-link.ts';
-import type { KeptCredentials, StoredSession } from './session-store.ts';
+import type { KeptCredentials, RevokedBy, StoredSession } from './session-store.ts';
 
 /** Entries read in one go: opening so many holds the main thread up for a few milliseconds. */
 const AT_ONCE = 100;
@@ -27,12 +27,17 @@ export interface LoadOptions {
   readonly now: EpochMs;
 }
 
+/** An entry with what it says. */
+export interface FoundEntry extends KeptSession {
+  readonly entry: Entry;
+}
+
 /** What this node has kept. */
 export interface Loaded {
-  /** The latest version that was given out. */
+  /** The latest version that was given out, or would be now. */
   readonly version: number;
-  readonly found: readonly KeptSession[];
-  readonly rejected: readonly { readonly name: string; readonly reason: Rejection | 'flushed' }[];
+  readonly found: readonly FoundEntry[];
+  readonly rejected: readonly { readonly entry: Entry; readonly reason: Rejection | 'flushed' }[];
 }
 
 /**
@@ -42,14 +47,15 @@ export interface Loaded {
  */
 export async function loadEntries(options: LoadOptions): Promise<Loaded> {
   const { link, limit, names, entries, most, now } = options;
-  const [sequence, ...lists] = await pipelined(link, limit, (pipeline) => {
+  const [sequence, time, ...lists] = await pipelined(link, limit, (pipeline) => {
     pipeline.get(names[0].sequence);
+    pipeline.time();
     for (const { index } of names) {
       pipeline.zrevrangebyscore(index, '+inf', `(${now}`, 'LIMIT', 0, most);
     }
   });
-  const found: KeptSession[] = [];
-  const rejected: { name: string; reason: Rejection | 'flushed' }[] = [];
+  const found: FoundEntry[] = [];
+  const rejected: { entry: Entry; reason: Rejection | 'flushed' }[] = [];
   const listed = [...new Set((lists as string[][]).flat())].slice(0, most);
   for (let from = 0; from < listed.length; from += AT_ONCE) {
     const some = listed.slice(from, from + AT_ONCE);
@@ -57,27 +63,27 @@ export async function loadEntries(options: LoadOptions): Promise<Loaded> {
       for (const name of some) pipeline.hmget(name, ...ENTRY_FIELDS);
     })) as (string | null)[][];
     for (const [index, name] of some.entries()) {
-      const [g, t, e, v] = read[index] ?? [];
-      if (!g || !t || !e || !v) continue;
-      const entry: Entry = { name, g, t, e, v };
+      const entry = entryOf(name, read[index] ?? []);
+      if (entry === undefined) continue;
       const opened = entries.open(entry);
-      if (opened.ok) found.push(opened);
-      else rejected.push({ name, reason: opened.reason });
+      if (opened.ok) found.push({ entry, session: opened.session, kept: opened.kept });
+      else rejected.push({ entry, reason: opened.reason });
     }
   }
   const flushed = await lastFlushes(options, found);
-  const valid = found.filter(({ session, kept }, index) => {
+  const valid = found.filter(({ entry, kept }, index) => {
     if (kept.version >= (flushed[index] as number)) return true;
-    for (const each of names) rejected.push({ name: each.entry(session), reason: 'flushed' });
+    rejected.push({ entry, reason: 'flushed' });
     return false;
   });
-  return { version: Number(sequence ?? 0), found: valid, rejected };
+  const version = Math.max(Number(sequence ?? 0), inMicroseconds(time as string[]));
+  return { version, found: valid, rejected };
 }
 
 /** What of the sessions that are held differs from what is kept. */
 export interface Difference extends KeptSession {
   /** `missing`: nothing, or something older, is kept. */
-  readonly is: 'flushed' | 'missing' | 'outdated';
+  readonly is: 'flushed' | 'missing' | 'outdated' | RevokedBy;
 }
 
 /**
@@ -98,12 +104,14 @@ export async function reconcile({
   for (let from = 0; from < sessions.length; from += AT_ONCE) {
     const some = sessions.slice(from, from + AT_ONCE);
     const read = await pipelined(link, limit, (pipeline) => {
-      for (const { session } of some) pipeline.hget(names[0].entry(session), 't');
+      for (const { session } of some) pipeline.hmget(names[0].entry(session), 't', 'r');
     });
     for (const [index, one] of some.entries()) {
-      const keptAt = Number(read[index] ?? 0);
+      const [at, revokedBy] = read[index] as [string | null, RevokedBy | null];
+      const keptAt = Number(at ?? 0);
       const { fetchedAt, version } = one.kept;
       if (version < (flushed[from + index] as number)) differing.push({ ...one, is: 'flushed' });
+      else if (revokedBy && keptAt >= fetchedAt) differing.push({ ...one, is: revokedBy });
       else if (keptAt < fetchedAt) differing.push({ ...one, is: 'missing' });
       else if (keptAt > fetchedAt) differing.push({ ...one, is: 'outdated' });
     }
@@ -127,6 +135,11 @@ async function lastFlushes(
     for (const [index, name] of some.entries()) versions.set(name, Number(read[index] ?? 0));
   }
   return wanted.map((of) => Math.max(0, ...of.map((name) => versions.get(name) ?? 0)));
+}
+
+/** What `TIME` answers: seconds, and the microseconds of the one that goes on. */
+function inMicroseconds([seconds = '0', microseconds = '0']: readonly string[]): number {
+  return Number(seconds) * 1_000_000 + Number(microseconds);
 }
 
 type Pipeline = ReturnType<RedisClient['pipeline']>;

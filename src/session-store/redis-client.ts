@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import type { LookupFunction } from 'node:net';
 import {
   Cluster,
   type ClusterOptions,
@@ -8,6 +9,7 @@ import {
 } from 'ioredis';
 import type { DurationMs } from '../clock.ts';
 import type { RedisConfig } from '../config/redis-config.ts';
+import { sentinelConnector, serverConnector } from './connectors.ts';
 import { readSecretFile } from './key-file.ts';
 
 /** A connection to Redis, or to the nodes of a Redis Cluster. */
@@ -20,21 +22,47 @@ const DEAD_AFTER: DurationMs = 5_000;
 const FIRST_PAUSE: DurationMs = 100;
 const LONGEST_PAUSE: DurationMs = 5_000;
 
+/** Makes connections that have not begun to connect. */
+export interface RedisClients {
+  /** One to ask with. */
+  commands(): RedisClient;
+  /** One to listen with, to a single server even of a Redis Cluster. */
+  subscriber(): Redis;
+}
+
+/** What {@link redisClients} depends on besides the configuration. */
+export interface RedisClientOptions {
+  /** A number from 0 to 1. */
+  readonly random: () => number;
+  /** Looks up the names of servers. */
+  readonly lookup: LookupFunction;
+}
+
 /**
- * Reads the files that the configuration names, and makes connections that have not begun to
- * connect. A command that cannot be sent at once fails at once: nothing queues up in here.
+ * Reads the files that the configuration names. A command that cannot be sent at once fails at
+ * once: nothing queues up in a connection.
  *
- * @returns Makes one connection each time it is called.
  * @throws Error that names the file that cannot be read.
  */
-export async function redisClients(config: RedisConfig): Promise<() => RedisClient> {
-  const { target, username, passwordFile, caFile } = config;
-  const password = passwordFile === undefined ? undefined : await readSecretFile(passwordFile);
-  const ca = caFile === undefined ? undefined : await readFile(caFile, 'utf8');
-  const [first] = target.servers;
-  const tls = target.tls ? { ...(ca !== undefined && { ca }) } : undefined;
+export async function redisClients(
+  config: RedisConfig,
+  { random, lookup }: RedisClientOptions,
+): Promise<RedisClients> {
+  const { target } = config;
+  const password = await secret(config.passwordFile, '--redis-password-file');
+  const sentinelPassword = await secret(
+    config.sentinelPasswordFile,
+    '--redis-sentinel-password-file',
+  );
+  const ca = config.caFile === undefined ? undefined : await readFile(config.caFile, 'utf8');
+  const tls = target.tls ? { ...(ca !== undefined && { ca }), lookup } : undefined;
+  /** Spread, so that a fleet does not come back in step. */
+  const pause = (times: number): DurationMs => {
+    const longest = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** Math.min(10, times - 1));
+    return longest * (0.5 + random());
+  };
   const each = {
-    ...(username !== undefined && { username }),
+    ...(config.username !== undefined && { username: config.username }),
     ...(password !== undefined && { password }),
     ...(tls && { tls }),
     db: target.database,
@@ -44,42 +72,59 @@ export async function redisClients(config: RedisConfig): Promise<() => RedisClie
     keepAlive: 10_000,
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
+    // Its own subscribing anew has nobody to hear that it fails, which would end the process.
+    autoResubscribe: false,
     maxRetriesPerRequest: 0,
     // A primary that has become a replica: whoever is asked next may know the new one.
     reconnectOnError: ({ message }) => message.startsWith('READONLY'),
     connectionName: 'pod-identity-broker',
     disableClientInfo: true,
+    lazyConnect: true,
+    retryStrategy: pause,
   } satisfies RedisOptions;
-  if (target.kind === 'cluster') {
-    const options = {
-      lazyConnect: true,
-      enableOfflineQueue: false,
-      clusterRetryStrategy: retryStrategy,
-      slotsRefreshTimeout: CONNECT_TIMEOUT,
-      slotsRefreshInterval: 10_000,
-      // A certificate is for the name that a node announces, so that is not looked up.
-      ...(tls && {
+  const toServers = () =>
+    new Redis({ ...each, Connector: serverConnector({ lookup, tls }, target.servers) });
+  switch (target.kind) {
+    case 'server':
+      return { commands: toServers, subscriber: toServers };
+    case 'cluster': {
+      const { retryStrategy: _ofServers, ...ofNodes } = each;
+      const options = {
+        lazyConnect: true,
+        enableOfflineQueue: false,
+        clusterRetryStrategy: pause,
+        slotsRefreshTimeout: CONNECT_TIMEOUT,
+        slotsRefreshInterval: 10_000,
+        // The connector looks names up; a certificate is for the name.
         dnsLookup: ((address, callback) => callback(null, address)) as DNSLookupFunction,
-      }),
-      redisOptions: each,
-    } satisfies ClusterOptions;
-    return () => new Cluster([...target.servers], options);
-  }
-  const where =
-    target.kind === 'sentinel'
-      ? {
+        redisOptions: { ...ofNodes, Connector: serverConnector({ lookup, tls }) },
+      } satisfies ClusterOptions;
+      // A subscription of a Cluster's own may end without a word when its node is lost.
+      return {
+        commands: () => new Cluster([...target.servers], options),
+        subscriber: toServers,
+      };
+    }
+    case 'sentinel': {
+      const { sentinelUsername } = config;
+      const bySentinels = () =>
+        new Redis({
+          ...each,
           sentinels: [...target.servers],
           name: target.primary,
-          sentinelRetryStrategy: retryStrategy,
+          sentinelRetryStrategy: pause,
           failoverDetector: true,
-          ...(tls && { enableTLSForSentinelMode: true, sentinelTLS: tls }),
-        }
-      : first;
-  return () => new Redis({ ...each, ...where, retryStrategy, lazyConnect: true });
+          ...(sentinelUsername !== undefined && { sentinelUsername }),
+          ...(sentinelPassword !== undefined && { sentinelPassword }),
+          ...(tls
+            ? { enableTLSForSentinelMode: true, sentinelTLS: tls }
+            : { Connector: sentinelConnector({ lookup }, pause) }),
+        });
+      return { commands: bySentinels, subscriber: bySentinels };
+    }
+  }
 }
 
-/** Spread, so that a fleet does not come back in step. */
-function retryStrategy(times: number): DurationMs {
-  const pause = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** Math.min(10, times - 1));
-  return pause * (0.5 + Math.random());
+async function secret(file: string | undefined, flag: string): Promise<string | undefined> {
+  return file === undefined ? undefined : await readSecretFile(file, flag);
 }

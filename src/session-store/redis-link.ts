@@ -1,7 +1,7 @@
 import type { Clock, DurationMs } from '../clock.ts';
 import { Circuit, CircuitOpenError, type CircuitState } from './circuit.ts';
 import type { RedisClient } from './redis-client.ts';
-import { within } from './within.ts';
+import { RedisTimeoutError, within } from './within.ts';
 
 /** What commands are for, as they are counted. */
 export type Purpose =
@@ -11,6 +11,7 @@ export type Purpose =
   | 'release'
   | 'keep'
   | 'revoke'
+  | 'discard'
   | 'flush'
   | 'announce'
   | 'probe';
@@ -25,6 +26,8 @@ export interface RedisLinkOptions {
   readonly probeKey: string;
   /** How fast Redis has to answer a probe. */
   readonly budget: DurationMs;
+  /** A number from 0 to 1. */
+  readonly random: () => number;
   readonly onCommand: (purpose: Purpose, result: CommandResult) => void;
   readonly onChange: (state: CircuitState) => void;
 }
@@ -40,25 +43,30 @@ export class RedisLink {
 
   constructor(options: RedisLinkOptions) {
     this.#options = options;
-    const { client, clock, onChange } = options;
+    const { client, clock, random, onChange } = options;
     this.#circuit = new Circuit({
       clock,
-      random: Math.random,
-      probe: () => this.#probe(),
+      random,
+      probe: () =>
+        this.#probe().catch((error: Error) => {
+          throw new Error(errorCode(error));
+        }),
       onChange,
     });
     client.on('ready', () => this.#circuit.connected());
     client.on('close', () => this.#circuit.disconnected(this.#lastError || 'connection closed'));
     // Why it closes: refused, wrong password, wrong certificate.
     client.on('error', (error: Error) => {
-      this.#lastError = described(error);
+      this.#lastError = errorCode(error);
+      // Where no sentinel answers, no connection is begun that could close.
+      this.#circuit.unreachable(this.#lastError);
     });
   }
 
   /** Begins to connect, and goes on for as long as it takes. */
   start(): void {
     this.#options.client.connect().catch((error: Error) => {
-      this.#circuit.disconnected(this.#lastError || described(error));
+      this.#circuit.disconnected(this.#lastError || errorCode(error));
     });
   }
 
@@ -68,6 +76,11 @@ export class RedisLink {
 
   get reason(): string {
     return this.#circuit.reason;
+  }
+
+  /** It is not known yet whether Redis is there. */
+  get untried(): boolean {
+    return this.#circuit.untried;
   }
 
   /**
@@ -91,7 +104,9 @@ export class RedisLink {
       this.#circuit.succeeded();
       return answer;
     } catch (error) {
-      this.#circuit.failed(described(error as Error));
+      const code = errorCode(error as Error);
+      // An ACL without the channel: everything else works.
+      if (purpose !== 'announce' || code !== 'NOPERM') this.#circuit.failed(code);
       throw error;
     }
   }
@@ -131,7 +146,7 @@ export class RedisLink {
       onCommand(purpose, 'ok');
       return answer;
     } catch (error) {
-      onCommand(purpose, (error as Error).name === 'RedisTimeoutError' ? 'timeout' : 'error');
+      onCommand(purpose, error instanceof RedisTimeoutError ? 'timeout' : 'error');
       throw error;
     }
   }
@@ -144,9 +159,13 @@ export interface Script {
   readonly args: readonly (string | number)[];
 }
 
+/** What an error of Redis or of the connection begins with, as `ERR`, `NOPERM`, `WRONGPASS`. */
+const REPLY_CODE = /^[A-Z]{3,}\b/;
+
 /** The code of an error of Redis or of the connection: its text may repeat what was sent. */
-function described({ message, name, ...error }: Error): string {
-  const { code } = error as NodeJS.ErrnoException;
+export function errorCode(error: Error): string {
+  if (error instanceof RedisTimeoutError) return error.message;
+  const { code, message, name } = error as NodeJS.ErrnoException;
   if (code !== undefined) return code;
-  return /^[A-Z]{3,}\b/.exec(message)?.[0] ?? (name === 'Error' ? message : `${name}: ${message}`);
+  return REPLY_CODE.exec(message)?.[0] ?? (name === 'Error' ? message : `${name}: ${message}`);
 }

@@ -5,30 +5,43 @@ import { type Announcement, AnnouncementForm } from './announcements.ts';
 import type { CircuitState } from './circuit.ts';
 import { Claims, type LeaseOutcome } from './claims.ts';
 import { Entries, type Entry, type Rejection } from './entries.ts';
+import { HeardFlushes } from './heard-flushes.ts';
+import { oneLookupAtATime } from './host-lookup.ts';
 import { readKeyFile } from './key-file.ts';
+import { LeaseWaiters } from './lease-waiters.ts';
 import { Leases } from './leases.ts';
-import { Listening } from './listening.ts';
-import { loadEntries, reconcile } from './load.ts';
+import type { Difference, Loaded } from './load.ts';
 import { Names } from './names.ts';
-import { type RedisClient, redisClients } from './redis-client.ts';
+import { Reconciler } from './reconciler.ts';
+import { type RedisClients, redisClients } from './redis-client.ts';
 import { type CommandResult, type Purpose, RedisLink } from './redis-link.ts';
-import { flushScript, type KeepResult, keepScript, revokeScript } from './scripts.ts';
+import {
+  discardScript,
+  flushScript,
+  type KeepResult,
+  keepScript,
+  revokeScript,
+} from './scripts.ts';
 import { Sealer } from './seal.ts';
 import type {
   Claim,
   ClaimOptions,
   FlushChoice,
   KeptCredentials,
+  RevokedBy,
   SessionHolder,
   SessionStore,
   StoredSession,
 } from './session-store.ts';
-import { WaitingRoom } from './waiting-room.ts';
+import { Subscriber } from './subscriber.ts';
+import { VersionClock } from './version-clock.ts';
 import { WriteBehind } from './write-behind.ts';
 
 /** What {@link openRedisSessionStore} is made from. */
 export interface RedisSessionStoreOptions {
   readonly clock: Clock;
+  /** A number from 0 to 1. */
+  readonly random: () => number;
   readonly config: RedisConfig;
   readonly clusterName: string;
   readonly audience: string;
@@ -47,18 +60,27 @@ export interface StoreState {
   readonly circuit: CircuitState;
   /** Why the circuit is open. */
   readonly reason: string;
+  /** It is not known yet whether Redis is there: the broker has only just started. */
+  readonly untried: boolean;
   /** What is not written yet. */
   readonly waiting: number;
+  /** Undefined where other brokers have nothing to say. */
+  readonly announcements: AnnouncementState | undefined;
+}
+
+/** Whether it is heard what other brokers say. */
+export interface AnnouncementState {
+  readonly heard: boolean;
+  /** For how long they have not been; 0 while they are. */
+  readonly deafFor: DurationMs;
+  /** Why they are not. */
+  readonly reason: string;
 }
 
 /** Time for what nobody waits for. */
 const BACKGROUND: DurationMs = 1_000;
-/** Time to load what was kept. */
-const LOADING: DurationMs = 5_000;
 /** Sessions whose entries are known by name. */
 const MOST_KNOWN = 10_000;
-/** After it was away, brokers come back to Redis over such a time. */
-const COME_BACK_OVER: DurationMs = 2_000;
 
 /**
  * Opens the store. It is of use as soon as Redis is; until then everything goes on without.
@@ -68,11 +90,12 @@ const COME_BACK_OVER: DurationMs = 2_000;
 export async function openRedisSessionStore(
   options: RedisSessionStoreOptions,
 ): Promise<RedisSessionStore> {
-  const [keys, client] = await Promise.all([
-    readKeyFile(options.config.keyFile),
-    redisClients(options.config),
+  const { config, random } = options;
+  const [keys, clients] = await Promise.all([
+    readKeyFile(config.keyFile),
+    redisClients(config, { random, lookup: oneLookupAtATime() }),
   ]);
-  return new RedisSessionStore(options, keys, client);
+  return new RedisSessionStore(options, keys, clients);
 }
 
 /** Sessions in Redis. */
@@ -82,79 +105,87 @@ export class RedisSessionStore implements SessionStore {
   readonly #names: readonly [Names, ...Names[]];
   readonly #entries: Entries;
   readonly #link: RedisLink;
-  readonly #listening: Listening | undefined;
+  readonly #subscriber: Subscriber | undefined;
   readonly #form: AnnouncementForm;
   readonly #leases: Leases;
   readonly #writes: WriteBehind;
-  readonly #waiting: WaitingRoom;
+  readonly #waiters: LeaseWaiters;
+  readonly #versions: VersionClock;
+  readonly #flushes: HeardFlushes;
   readonly #claims: Claims;
+  readonly #reconciler: Reconciler;
   readonly #known = new LRUCache<string, StoredSession>({ max: MOST_KNOWN });
-  #loaded = false;
-  readonly #loading = Promise.withResolvers<void>();
-  #stopped = false;
 
-  constructor(
-    options: RedisSessionStoreOptions,
-    keys: readonly Buffer[],
-    client: () => RedisClient,
-  ) {
-    const { clock, config, clusterName, audience, onCommand } = options;
+  constructor(options: RedisSessionStoreOptions, keys: readonly Buffer[], clients: RedisClients) {
+    const { clock, random, config, clusterName, audience, holder, onCommand } = options;
     const { sharing, nodeName, budget } = config;
     this.#options = options;
     const [first, ...others] = keys.map(
       (key) => new Names(key, { clusterName, nodeName, sharing }),
     );
     this.#names = [first as Names, ...others];
+    const names = this.#names;
     const sealer = new Sealer(keys);
-    this.#entries = new Entries({ clock, sealer, names: this.#names, clusterName, audience });
+    this.#entries = new Entries({ clock, sealer, names, clusterName, audience });
     this.#form = new AnnouncementForm(sealer, clusterName);
-    this.#waiting = new WaitingRoom(clock);
+    this.#waiters = new LeaseWaiters(clock);
+    this.#versions = new VersionClock(clock);
+    this.#flushes = new HeardFlushes(names[0]);
     this.#link = new RedisLink({
-      clock,
-      client: client(),
-      probeKey: this.#names[0].probe,
-      budget,
-      onCommand,
+      ...{ clock, random, budget, onCommand },
+      client: clients.commands(),
+      probeKey: names[0].probe,
       onChange: (state) => this.#changed(state),
     });
-    this.#leases = new Leases({
-      clock,
-      link: this.#link,
-      onLost: () => options.onLease('lost'),
-    });
+    const link = this.#link;
+    this.#leases = new Leases({ clock, link, onLost: () => options.onLease('lost') });
     this.#writes = new WriteBehind({
       clock,
-      open: () => this.#link.state === 'closed',
+      open: () => link.state === 'closed',
       onDropped: options.onDropped,
     });
-    this.#listening =
+    const mayHaveMissed = () => this.#reconciler.mayHaveMissed();
+    this.#subscriber =
       sharing === 'node'
         ? undefined
-        : new Listening({
+        : new Subscriber({
             clock,
-            client: client(),
-            channel: this.#names[0].channel,
+            client: clients.subscriber(),
+            channel: names[0].channel,
             onMessage: (text) => this.#heard(text),
-            onDeafened: () => this.#comeBack(),
+            onSubscribed: mayHaveMissed,
+            onDeafened: mayHaveMissed,
           });
     this.#claims = new Claims({
-      clock,
-      budget,
-      link: this.#link,
-      names: this.#names,
+      ...{ clock, random, budget, link, names },
       leases: this.#leases,
-      waiting: this.#waiting,
+      waiters: this.#waiters,
+      versions: this.#versions,
       form: this.#form,
-      hears: () => this.#listening?.hears ?? false,
+      hears: () => this.#subscriber?.hears ?? false,
       open: (entry) => this.#open(entry),
       onLease: options.onLease,
+    });
+    this.#reconciler = new Reconciler({
+      ...{ clock, random, link, names },
+      entries: this.#entries,
+      maxSessions: options.maxSessions,
+      hears: () => this.#subscriber?.hears,
+      held: () => holder.held(),
+      onLoaded: (loaded, took) => this.#take(loaded, took),
+      onDifference: (difference) => this.#mend(difference),
     });
   }
 
   /** How Redis is doing. */
   get state(): StoreState {
-    const { state: circuit, reason } = this.#link;
-    return { circuit, reason, waiting: this.#writes.size };
+    const { state: circuit, reason, untried } = this.#link;
+    const announcements = this.#announcements();
+    return { circuit, reason, untried, waiting: this.#writes.size, announcements };
+  }
+
+  get version(): number {
+    return this.#versions.now();
   }
 
   /**
@@ -164,8 +195,8 @@ export class RedisSessionStore implements SessionStore {
    */
   start(): Promise<void> {
     this.#link.start();
-    this.#listening?.start();
-    return this.#loading.promise;
+    this.#subscriber?.start();
+    return this.#reconciler.attempted;
   }
 
   /** Writes what can be written within a while, and lets go of Redis. */
@@ -175,19 +206,18 @@ export class RedisSessionStore implements SessionStore {
     const timer = clock.setTimeout(resolve, within);
     await Promise.race([this.#writes.settled(), promise]);
     clock.clearTimeout(timer);
-    this.#stopped = true;
-    this.#loading.resolve();
+    this.#reconciler.stop();
     this.#leases.stop();
     this.#writes.stop();
-    this.#listening?.stop();
+    this.#subscriber?.stop();
     this.#link.stop();
-    this.#waiting.callAll();
+    this.#waiters.wakeAll();
   }
 
   async claim(session: StoredSession, options: ClaimOptions): Promise<Claim> {
     const shared = this.#names[0].isShared(session);
     // What is this node's own is all loaded once it is loaded.
-    if (!shared && this.#loaded) return this.#claims.alone();
+    if (!shared && this.#reconciler.loaded) return this.#claims.alone();
     const claim = await this.#claims.claim(session, shared, options);
     if (claim.kind === 'kept') this.#know(session);
     return claim;
@@ -200,37 +230,49 @@ export class RedisSessionStore implements SessionStore {
     this.#writes.add(name, () => this.#keep(session, kept, roleChanged));
   }
 
-  revoke(session: StoredSession, kept: KeptCredentials): void {
+  revoke(session: StoredSession, kept: KeptCredentials, by: RevokedBy): void {
     const { fetchedAt } = kept;
+    const revoked = { fetchedAt, expiresAt: kept.role.expiresAt, by };
     const [first] = this.#names;
-    this.#writes.add(first.entry(session), async () => {
+    // Not in the place of an entry that waits to be written: each does no harm to a later other.
+    const subject = `revoke ${first.entry(session)}`;
+    const write = async () => {
+      const now = this.#options.clock.now();
       await Promise.all(
         this.#names.map((names) =>
           this.#link.script(
             'revoke',
             BACKGROUND,
-            revokeScript(names.entry(session), names.index, fetchedAt),
+            revokeScript(names.entry(session), names.index, revoked, now),
           ),
         ),
       );
       if (first.isShared(session)) {
-        await this.#announce({ kind: 'revoked', key: session.key, fetchedAt });
+        await this.#announce({ kind: 'revoked', key: session.key, fetchedAt, by });
       }
-    });
+    };
+    this.#writes.add(subject, write, { essential: true });
   }
 
   /**
    * Makes what was kept of some sessions, or is being fetched anywhere, of no use; the other
    * brokers let go of them.
    *
-   * @returns Whether Redis has heard of it in time. If not it will, once it can be reached.
+   * @returns Whether Redis and the other brokers have been told in time. If not they will be, once
+   *   they can be reached.
    */
   async flush(choice: FlushChoice): Promise<boolean> {
     const { promise, resolve } = Promise.withResolvers<boolean>();
-    this.#writes.add(`flush ${JSON.stringify(choice)}`, async () => {
-      await this.#flush(choice);
+    let version: number | undefined;
+    const write = async () => {
+      // Once is enough: another would beat what has been fetched since.
+      version ??= await this.#flush(choice);
+      if (this.#subscriber !== undefined) {
+        await this.#announce({ kind: 'flushed', choice, version });
+      }
       resolve(true);
-    });
+    };
+    this.#writes.add(`flush ${JSON.stringify(choice)}`, write, { essential: true });
     const timer = this.#options.clock.setTimeout(() => resolve(false), BACKGROUND);
     if (this.#link.state !== 'closed') resolve(false);
     return await promise.finally(() => this.#options.clock.clearTimeout(timer));
@@ -266,16 +308,19 @@ export class RedisSessionStore implements SessionStore {
     this.#leases.end(lease, kept.version);
     if (result === 'flushed') holder.end(session.key, fetchedAt);
     else if (result === 'older') await this.#refresh(session, fetchedAt);
+    else if (result === 'refused' || result === 'denied') {
+      this.#revoked({ key: session.key, fetchedAt, by: result });
+    }
   }
 
-  async #flush(choice: FlushChoice): Promise<void> {
+  async #flush(choice: FlushChoice): Promise<number> {
     const [first] = this.#names;
     const names = this.#names.map((each) => each.flush(choice));
     const script = flushScript(first.sequence, names);
     const version = Number(await this.#link.script('flush', BACKGROUND, script));
-    this.#claims.hear(version);
-    if (this.#listening === undefined) return;
-    await this.#announce({ kind: 'flushed', choice, version });
+    this.#versions.hear(version);
+    this.#flushes.hear(choice, version);
+    return version;
   }
 
   async #announce(announcement: Announcement): Promise<void> {
@@ -284,60 +329,90 @@ export class RedisSessionStore implements SessionStore {
     await this.#link.send('announce', BACKGROUND, (client) => client.publish(channel, text));
   }
 
+  #announcements(): AnnouncementState | undefined {
+    const subscriber = this.#subscriber;
+    if (subscriber === undefined) return undefined;
+    const { hears: heard, deafSince, reason } = subscriber;
+    const deafFor = deafSince === undefined ? 0 : this.#options.clock.elapsed() - deafSince;
+    return { heard, deafFor, reason };
+  }
+
   /** Another broker has something to say. */
   #heard(text: string): void {
     const { holder } = this.#options;
     const said = this.#form.read(text);
     switch (said?.kind) {
       case 'kept': {
-        this.#waiting.call(said.entry);
+        this.#waiters.wake(said.entry);
         const session = this.#known.get(said.entry);
         const held = session && holder.find(session.key);
         if (session === undefined || held === undefined) return;
         if (!(held.fetchedAt < said.fetchedAt)) return;
+        // What is missed by this comes to light when all is compared.
         if (held.wanted || said.roleChanged) this.#refresh(session, held.fetchedAt).catch(nothing);
         return;
       }
       case 'released':
-        this.#waiting.call(said.entry);
+        this.#waiters.wake(said.entry);
         return;
       case 'flushed':
-        this.#claims.hear(said.version);
+        this.#versions.hear(said.version);
+        this.#flushes.hear(said.choice, said.version);
         holder.flushBefore(said.choice, said.version);
         return;
       case 'revoked':
-        holder.end(said.key, said.fetchedAt);
+        this.#revoked(said);
         return;
     }
+  }
+
+  #revoked({ key, fetchedAt, by }: Omit<Extract<Announcement, { kind: 'revoked' }>, 'kind'>): void {
+    const { holder } = this.#options;
+    if (by === 'denied') holder.renew(key, fetchedAt);
+    else holder.end(key, fetchedAt);
   }
 
   /** Takes in what is newer than what is held. */
   async #refresh(session: StoredSession, newerThan: EpochMs): Promise<void> {
     const kept = await this.#claims.find(session, newerThan, BACKGROUND);
-    if (kept !== undefined) this.#options.holder.restore(session, kept);
+    if (kept !== undefined) this.#restore(session, kept);
+  }
+
+  #restore(session: StoredSession, kept: KeptCredentials): void {
+    // It may have been read before a flush that was heard of first.
+    if (!this.#flushes.beat(session, kept.version)) this.#options.holder.restore(session, kept);
   }
 
   /** Opens an entry; one that does not open is deleted. */
   #open(entry: Entry): KeptCredentials | undefined {
     const opened = this.#entries.open(entry);
-    if (opened.ok) {
-      this.#index(entry);
-      return opened.kept;
+    if (!opened.ok) {
+      this.#reject(entry, opened.reason);
+      return undefined;
     }
-    this.#reject(entry.name, opened.reason);
-    return undefined;
+    const { session, kept } = opened;
+    if (this.#flushes.beat(session, kept.version)) return undefined;
+    if (!this.#sealAnew(session, kept, entry)) this.#index(entry);
+    return kept;
   }
 
-  #reject(name: string, reason: Rejection | 'flushed'): void {
+  #reject(entry: Entry, reason: Rejection | 'flushed'): void {
     this.#options.onRejected(reason);
-    this.#link.send('revoke', BACKGROUND, (client) => client.del(name)).catch(nothing);
+    this.#link.script('discard', BACKGROUND, discardScript(entry)).catch(nothing);
+  }
+
+  /** Has an entry that is under the old key kept under the new one as well, which outlives it. */
+  #sealAnew(session: StoredSession, kept: KeptCredentials, { name }: Entry): boolean {
+    if (name === this.#names[0].entry(session)) return false;
+    this.keep(session, kept, false);
+    return true;
   }
 
   /** This node holds an entry now: it is to be found after a restart. */
-  #index({ name, e }: Entry): void {
+  #index({ name, expiresAt }: Entry): void {
     const [{ index }] = this.#names;
     this.#writes.add(`index ${name}`, () =>
-      this.#link.send('keep', BACKGROUND, (client) => client.zadd(index, e, name)),
+      this.#link.send('keep', BACKGROUND, (client) => client.zadd(index, expiresAt, name)),
     );
   }
 
@@ -351,54 +426,42 @@ export class RedisSessionStore implements SessionStore {
   #changed(state: CircuitState): void {
     if (state === 'half-open') return;
     if (state === 'open') {
-      this.#waiting.callAll();
+      this.#waiters.wakeAll();
       return;
     }
     this.#writes.advance();
-    if (this.#loaded) this.#comeBack();
-    else void this.#load().catch(nothing).then(this.#loading.resolve);
+    this.#reconciler.redisIsBack();
   }
 
-  async #load(): Promise<void> {
-    const { clock, holder, maxSessions, onLoaded } = this.#options;
-    const started = clock.elapsed();
-    const { version, found, rejected } = await loadEntries({
-      link: this.#link,
-      limit: LOADING,
-      names: this.#names,
-      entries: this.#entries,
-      most: maxSessions,
-      now: clock.now(),
-    });
-    this.#claims.hear(version);
-    for (const { session, kept } of found) {
+  /** Takes in what this node had kept. */
+  #take({ version, found, rejected }: Loaded, took: DurationMs): void {
+    this.#versions.hear(version);
+    for (const { session, kept, entry } of found) {
       this.#know(session);
-      holder.restore(session, kept);
+      this.#restore(session, kept);
+      this.#sealAnew(session, kept, entry);
     }
-    for (const { name, reason } of rejected) this.#reject(name, reason);
-    this.#loaded = true;
-    onLoaded(found.length, clock.elapsed() - started);
+    for (const { entry, reason } of rejected) this.#reject(entry, reason);
+    this.#options.onLoaded(found.length, took);
   }
 
-  /** Redis was away, or was not heard: finds out what was missed, and writes what it has lost. */
-  #comeBack(): void {
-    if (!this.#loaded || this.#stopped) return;
-    const { clock, holder } = this.#options;
-    const compare = async () => {
-      const sessions = [...holder.held()];
-      const differing = await reconcile({
-        link: this.#link,
-        limit: LOADING,
-        names: this.#names,
-        sessions,
-      });
-      for (const { session, kept, is } of differing) {
-        if (is === 'flushed') holder.end(session.key, kept.fetchedAt);
-        else if (is === 'missing') this.keep(session, kept, false);
-        else await this.#refresh(session, kept.fetchedAt);
-      }
-    };
-    clock.setTimeout(() => void compare().catch(nothing), Math.random() * COME_BACK_OVER).unref();
+  /** Puts right what is held otherwise than it is kept. */
+  async #mend({ session, kept, is }: Difference): Promise<void> {
+    const { key } = session;
+    const { fetchedAt } = kept;
+    switch (is) {
+      case 'flushed':
+        this.#options.holder.end(key, fetchedAt);
+        return;
+      case 'missing':
+        this.keep(session, kept, false);
+        return;
+      case 'outdated':
+        await this.#refresh(session, fetchedAt);
+        return;
+      default:
+        this.#revoked({ key, fetchedAt, by: is });
+    }
   }
 }
 

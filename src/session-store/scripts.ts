@@ -1,11 +1,18 @@
 import type { DurationMs, EpochMs } from '../clock.ts';
-import type { Entry } from './entries.ts';
+import { ENTRY_FIELDS, type Entry } from './entries.ts';
 import type { Script } from './redis-link.ts';
+import type { RevokedBy } from './session-store.ts';
 
 // The few steps that have to be one, as scripts. An entry is a hash of `g` (version), `t`
-// (fetched at), `e` (expires at) and `v` (sealed). Versions are microseconds by the clock of
-// Redis, but never the same or an earlier one twice: whatever happens to that clock, a flush
-// is later than all that began before it.
+// (fetched at), `e` (expires at) and `v` (sealed). One that was revoked leaves `t` and `r` (why)
+// behind until its credentials expire: whoever still holds what was fetched by then must not put
+// it back. Versions are microseconds by the clock of Redis, but never the same or an earlier one
+// twice: whatever happens to that clock, a flush is later than all that began before it.
+//
+// Announcements are not what a script is for: where the ACL forbids them, the rest is done.
+
+/** Flushes and the sequence are remembered for two days: longer than any credentials live. */
+const REMEMBERED: DurationMs = 2 * 24 * 60 * 60_000;
 
 const HELPERS = `
 local function latest(from, to)
@@ -22,16 +29,18 @@ local function advance(key)
   local before = tonumber(redis.call('GET', key) or '0')
   if version <= before then version = before + 1 end
   local text = string.format('%.0f', version)
-  redis.call('SET', key, text, 'PX', 172800000)
+  redis.call('SET', key, text, 'PX', ${REMEMBERED})
   return text
 end
 `;
+
+const FIELDS = ENTRY_FIELDS.map((field) => `'${field}'`).join(', ');
 
 const CLAIM = `${HELPERS}
 local entries = tonumber(ARGV[1])
 local flushed = latest(entries + 3, #KEYS)
 for i = 3, entries + 2 do
-  local found = redis.call('HMGET', KEYS[i], 'g', 't', 'e', 'v')
+  local found = redis.call('HMGET', KEYS[i], ${FIELDS})
   if found[4] then
     if tonumber(found[1]) < flushed then
       redis.call('DEL', KEYS[i])
@@ -93,7 +102,7 @@ export function renewScript(lease: string, version: number, lasts: DurationMs): 
 const RELEASE = `
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('DEL', KEYS[1])
-redis.call('PUBLISH', ARGV[2], ARGV[3])
+redis.pcall('PUBLISH', ARGV[2], ARGV[3])
 return 1
 `;
 
@@ -112,28 +121,39 @@ local entry, lease, index = KEYS[1], KEYS[2], KEYS[3]
 local function release()
   if redis.call('GET', lease) == ARGV[1] then redis.call('DEL', lease) end
 end
-if latest(4, #KEYS) > tonumber(ARGV[1]) then
+local function give_up()
   release()
-  redis.call('PUBLISH', ARGV[6], ARGV[8])
+  if ARGV[8] ~= '' then redis.pcall('PUBLISH', ARGV[6], ARGV[8]) end
+end
+if latest(4, #KEYS) > tonumber(ARGV[1]) then
+  give_up()
   return 'flushed'
 end
-local before = redis.call('HGET', entry, 't')
-if before and tonumber(before) >= tonumber(ARGV[2]) then
+local before = redis.call('HMGET', entry, 't', 'v', 'r')
+if before[1] and tonumber(before[1]) >= tonumber(ARGV[2]) then
+  if not before[2] then
+    give_up()
+    return before[3] or 'refused'
+  end
   release()
-  return tonumber(before) == tonumber(ARGV[2]) and 'there' or 'older'
+  return tonumber(before[1]) == tonumber(ARGV[2]) and 'there' or 'older'
 end
 redis.call('HSET', entry, 'g', ARGV[1], 't', ARGV[2], 'e', ARGV[3], 'v', ARGV[4])
+redis.call('HDEL', entry, 'r')
 redis.call('PEXPIRE', entry, ARGV[5])
 redis.call('ZADD', index, ARGV[3], entry)
 redis.call('ZREMRANGEBYSCORE', index, '-inf', '(' .. ARGV[9])
-redis.call('PEXPIRE', index, 172800000)
+redis.call('PEXPIRE', index, ${REMEMBERED})
 release()
-if ARGV[7] ~= '' then redis.call('PUBLISH', ARGV[6], ARGV[7]) end
+if ARGV[7] ~= '' then redis.pcall('PUBLISH', ARGV[6], ARGV[7]) end
 return 'kept'
 `;
 
-/** What keeping an entry came to: `flushed`: it must not be served; `older`: a newer one is there. */
-export type KeepResult = 'kept' | 'there' | 'older' | 'flushed';
+/**
+ * What keeping an entry came to: `flushed`: it must not be served; `older`: a newer one is there;
+ * `refused`, `denied`: it was revoked.
+ */
+export type KeepResult = 'kept' | 'there' | 'older' | 'flushed' | RevokedBy;
 
 /** What keeping an entry works on. */
 export interface KeepKeys {
@@ -142,55 +162,87 @@ export interface KeepKeys {
   readonly flushes: readonly string[];
 }
 
-/** What is said of it, and where. */
+/** What is said of it, and where; nothing where a text is empty. */
 export interface KeepNews {
   readonly channel: string;
-  /** Once it is kept; empty: nobody else has to know. */
+  /** Once it is kept. */
   readonly kept: string;
   /** When it is not kept, for those who wait. */
   readonly released: string;
 }
 
-/** Keeps an entry unless there is a newer one or it was flushed, and ends the lease on it. */
+/**
+ * Keeps an entry unless there is a newer one or it was flushed or revoked, and ends the lease
+ * on it.
+ */
 export function keepScript(
   entry: Entry,
   { lease, index, flushes }: KeepKeys,
   news: KeepNews,
   now: EpochMs,
 ): Script {
-  const lives = Math.max(1, Math.floor(Number(entry.e) - now));
+  const { name, version, fetchedAt, expiresAt, sealed } = entry;
   return {
     text: KEEP,
-    keys: [entry.name, lease, index, ...flushes],
+    keys: [name, lease, index, ...flushes],
     args: [
-      ...[entry.g, entry.t, entry.e, entry.v, lives],
+      ...[version, fetchedAt, expiresAt, sealed, lifeOf(Number(expiresAt), now)],
       ...[news.channel, news.kept, news.released, Math.floor(now)],
     ],
   };
 }
 
 const REVOKE = `
-local kept = redis.call('HGET', KEYS[1], 't')
-if kept and tonumber(kept) > tonumber(ARGV[1]) then return 0 end
+local before = redis.call('HMGET', KEYS[1], 't', 'r')
+if before[1] and tonumber(before[1]) > tonumber(ARGV[1]) then return 0 end
+if before[2] == 'refused' and tonumber(before[1]) == tonumber(ARGV[1]) then return 0 end
+redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[1], 't', ARGV[1], 'r', ARGV[2])
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
 redis.call('ZREM', KEYS[2], KEYS[1])
+return 1
+`;
+
+/**
+ * Deletes an entry, unless it is newer than what is revoked, and leaves a mark in its place until
+ * the credentials that are revoked expire.
+ */
+export function revokeScript(
+  entry: string,
+  index: string,
+  revoked: { readonly fetchedAt: EpochMs; readonly expiresAt: EpochMs; readonly by: RevokedBy },
+  now: EpochMs,
+): Script {
+  const { fetchedAt, expiresAt, by } = revoked;
+  return {
+    text: REVOKE,
+    keys: [entry, index],
+    args: [fetchedAt, by, lifeOf(expiresAt, now)],
+  };
+}
+
+const DISCARD = `
+if redis.call('HGET', KEYS[1], 'v') ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])
 `;
 
-/** Deletes an entry, unless it is newer than what is revoked. */
-export function revokeScript(entry: string, index: string, fetchedAt: EpochMs): Script {
-  return { text: REVOKE, keys: [entry, index], args: [fetchedAt] };
+/** Deletes an entry that is of no use, and not what has taken its place meanwhile. */
+export function discardScript({ name, sealed }: Pick<Entry, 'name' | 'sealed'>): Script {
+  return { text: DISCARD, keys: [name], args: [sealed] };
 }
 
 const FLUSH = `${HELPERS}
 local version = advance(KEYS[1])
-for i = 2, #KEYS do redis.call('SET', KEYS[i], version, 'PX', 172800000) end
+for i = 2, #KEYS do redis.call('SET', KEYS[i], version, 'PX', ${REMEMBERED}) end
 return version
 `;
 
-/**
- * Makes everything that began before of no use. It is remembered for two days: longer than
- * any credentials live.
- */
+/** Makes everything that began before of no use. */
 export function flushScript(sequence: string, flushes: readonly string[]): Script {
   return { text: FLUSH, keys: [sequence, ...flushes], args: [] };
+}
+
+/** How long something is kept whose credentials expire then; Redis takes whole milliseconds. */
+function lifeOf(expiresAt: EpochMs, now: EpochMs): DurationMs {
+  return Math.max(1, Math.floor(expiresAt - now));
 }

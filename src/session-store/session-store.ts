@@ -16,7 +16,7 @@ export interface KeptCredentials {
   readonly fetchedAt: EpochMs;
   /**
    * The store's order of events when their fetch began: a flush with a greater one is later
-   * than they are. 0: nothing was heard from the store by then.
+   * than they are. 0: there was no store.
    */
   readonly version: number;
 }
@@ -40,6 +40,12 @@ export interface ClaimOptions {
   readonly signal: AbortSignal;
 }
 
+/**
+ * Why a session is revoked. `refused`: EKS Auth will not have it renewed from any node; `denied`:
+ * from this node, by AccessDenied, which may be about the node's own role.
+ */
+export type RevokedBy = 'refused' | 'denied';
+
 /** Whose sessions a flush lets go of; neither: everybody's. */
 export interface FlushChoice {
   readonly namespace?: string | undefined;
@@ -48,6 +54,11 @@ export interface FlushChoice {
 
 /** Where sessions are kept over a restart, and shared. Nothing of it ever rejects. */
 export interface SessionStore {
+  /**
+   * What a {@link Claim} would have for its version now, or a lower one: for a fetch that is
+   * made without one.
+   */
+  readonly version: number;
   /** Asks, before a call to EKS Auth, whether it is needed and whose it is. */
   claim(session: StoredSession, options: ClaimOptions): Promise<Claim>;
   /**
@@ -56,8 +67,11 @@ export interface SessionStore {
    * @param roleChanged - They are of another role than those before them.
    */
   keep(session: StoredSession, kept: KeptCredentials, roleChanged: boolean): void;
-  /** EKS Auth refuses to renew a session: it is to end everywhere. */
-  revoke(session: StoredSession, kept: KeptCredentials): void;
+  /**
+   * EKS Auth does not renew a session: what is kept of it is of no use any more. Where it was
+   * refused it ends everywhere; where it was denied, other brokers try to renew it.
+   */
+  revoke(session: StoredSession, kept: KeptCredentials, by: RevokedBy): void;
 }
 
 /** Who holds sessions in memory, as the store sees it. */
@@ -70,6 +84,8 @@ export interface SessionHolder {
   find(key: string): { readonly fetchedAt: EpochMs; readonly wanted: boolean } | undefined;
   /** Lets go of a session, if what it holds was fetched no later than this. */
   end(key: string, fetchedAt: EpochMs): void;
+  /** Renews a session soon, if what it holds was fetched no later than this. */
+  renew(key: string, fetchedAt: EpochMs): void;
   /** Lets go of sessions whose fetch began before this version. */
   flushBefore(choice: FlushChoice, version: number): void;
 }

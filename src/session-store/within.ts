@@ -3,6 +3,7 @@ import type { Clock, DurationMs } from '../clock.ts';
 /** Redis did not answer in time. */
 export class RedisTimeoutError extends Error {
   override readonly name = 'RedisTimeoutError';
+  readonly code = 'ERR_REDIS_TIMEOUT';
 }
 
 /** Parts that a time is waited in. */

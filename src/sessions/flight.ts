@@ -125,7 +125,8 @@ export class Flights {
     flight: Flight,
     rank: number | undefined,
   ): Promise<FlightResult> {
-    const { clock, queue, flightTimeout } = this.#options;
+    const { clock, queue, flightTimeout, store } = this.#options;
+    session.fetchVersion = store?.version;
     const deadline = clock.elapsed() + flightTimeout;
     const spent = new Set<string>();
     let live: LiveToken | undefined = first;
@@ -138,6 +139,7 @@ export class Flights {
         return { ok: true, role: claim.kept.role, live, kept: claim.kept, fromStore: true };
       }
       if (claim?.kind === 'elsewhere') return { ok: false, failure: ELSEWHERE, live: undefined };
+      if (claim !== undefined) session.fetchVersion = claim.version;
       const outcome: RoleCredentials | FetchFailure = await this.#attempt(
         session,
         { live, number: attempt, trace: flight.trace },
@@ -195,7 +197,7 @@ export class Flights {
     claim: Extract<Claim, { kind: 'call' }> | undefined,
   ): KeptCredentials {
     const { store, clock } = this.#options;
-    const kept = { role, fetchedAt: clock.now(), version: claim?.version ?? 0 };
+    const kept = { role, fetchedAt: clock.now(), version: session.fetchVersion ?? 0 };
     if (claim === undefined) return kept;
     const before = session.credentials?.assumedRoleArn;
     // Sessions of one role differ in their names, which come after it.

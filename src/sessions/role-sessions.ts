@@ -21,6 +21,8 @@ const URGENT: DurationMs = 20 * 60_000;
 /** The pause after a renewal that failed with all its attempts. */
 const RENEWAL_PAUSE: DurationMs = 30_000;
 const URGENT_RENEWAL_PAUSE: DurationMs = 5_000;
+/** Over what time sessions are renewed that another node may have more luck with. */
+const SOON: DurationMs = 2_000;
 /** How long a place in the queue is kept for whoever asks again. */
 const PLACE_KEPT: DurationMs = 30_000;
 
@@ -220,6 +222,18 @@ export class RoleSessions {
     if (session?.credentials !== undefined && session.credentials.fetchedAt <= fetchedAt) {
       this.#end(session);
     }
+  }
+
+  /**
+   * Renews a session soon if what it holds was fetched no later than this, and somebody wants it;
+   * else when somebody next does.
+   */
+  renewFetchedBy(key: string, fetchedAt: EpochMs): void {
+    const session = this.#sessions.get(key);
+    if (session?.credentials === undefined || session.fetch !== undefined) return;
+    if (session.credentials.fetchedAt > fetchedAt) return;
+    session.renewAt = this.#options.clock.now();
+    if (session.wanted) this.#renewAt(session, SOON * this.#options.random());
   }
 
   /** Live tokens of the sessions of a scope that hold credentials. */
@@ -423,7 +437,8 @@ export class RoleSessions {
       'session ended: EKS Auth refuses to renew it',
     );
     const kept = session.credentials?.kept;
-    if (kept !== undefined) this.#options.store?.revoke(session, kept);
+    const by = lastFailure?.code === 'AccessDeniedException' ? 'denied' : 'refused';
+    if (kept !== undefined) this.#options.store?.revoke(session, kept, by);
     this.#end(session);
   }
 

@@ -36,6 +36,8 @@ export class Session {
   credentials: ServedCredentials | undefined;
   /** The fetch that is under way; there is never a second one. */
   fetch: Fetch | undefined;
+  /** The store's order of events when the latest fetch began; undefined where there is no store. */
+  fetchVersion: number | undefined;
   /** What it has done so far; goes over to the session that adopts its credentials. */
   usage: SessionUsage = { served: 0, saved: 0 };
   /** Somebody has asked since the credentials were fetched. */

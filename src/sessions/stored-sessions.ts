@@ -17,6 +17,7 @@ export function isChosen(
 export function sessionHolder(sessions: RoleSessions): SessionHolder {
   return {
     restore: (session, kept) => sessions.restore(session, kept),
+    renew: (key, fetchedAt) => sessions.renewFetchedBy(key, fetchedAt),
     end: (key, fetchedAt) => sessions.endFetchedBy(key, fetchedAt),
     *held() {
       for (const session of sessions.all()) {
@@ -31,8 +32,9 @@ export function sessionHolder(sessions: RoleSessions): SessionHolder {
     },
     flushBefore(choice, version) {
       sessions.flush((session) => {
-        const fetchedWith = session.credentials?.kept?.version ?? 0;
-        return fetchedWith < version && isChosen(choice, session);
+        const { credentials, fetchVersion } = session;
+        const began = credentials === undefined ? fetchVersion : credentials.kept?.version;
+        return (began ?? 0) < version && isChosen(choice, session);
       });
     },
   };

@@ -30,6 +30,8 @@ t.test('the defaults', async (t) => {
     keyFile: '/key',
     username: undefined,
     passwordFile: undefined,
+    sentinelUsername: undefined,
+    sentinelPasswordFile: undefined,
     caFile: undefined,
     budget: 50,
     nodeName: 'node-1',
@@ -38,11 +40,13 @@ t.test('the defaults', async (t) => {
 
 /** Every flag with a value that is no default. */
 const FLAGS: Readonly<Record<string, string>> = {
-  '--redis-url': 'rediss://cache',
+  '--redis-url': 'rediss+sentinel://cache/main',
   '--redis-sharing': 'cluster',
   '--redis-key-file': '/key',
   '--redis-username': 'broker',
   '--redis-password-file': '/password',
+  '--redis-sentinel-username': 'watcher',
+  '--redis-sentinel-password-file': '/sentinel-password',
   '--redis-ca-file': '/ca.pem',
   '--redis-budget': '20ms',
 };
@@ -53,7 +57,14 @@ t.test('each flag has its variable, and wins over it', async (t) => {
   t.strictSame(options.map(({ long }) => long).toSorted(), Object.keys(FLAGS).toSorted());
   const given = Object.entries(FLAGS).map(([flag, value]) => `${flag}=${value}`);
   const byFlags = config(...given).redis;
-  t.match(byFlags, { target: { tls: true }, sharing: 'cluster', budget: 20, caFile: '/ca.pem' });
+  t.match(byFlags, {
+    target: { tls: true },
+    sharing: 'cluster',
+    sentinelUsername: 'watcher',
+    sentinelPasswordFile: '/sentinel-password',
+    budget: 20,
+    caFile: '/ca.pem',
+  });
   const variables = options.map(({ long, envVar }) => [envVar ?? '', FLAGS[long ?? ''] ?? '']);
   t.teardown(() => {
     for (const [name = ''] of variables) delete process.env[name];
@@ -72,6 +83,11 @@ t.test('what does not go together is refused by name', async (t) => {
     [[URL], /--redis-url needs --redis-key-file/],
     [[URL, KEY, '--redis-ca-file=/ca'], /--redis-ca-file needs .* rediss/],
     [[URL, KEY, '--redis-username=u'], /--redis-username needs --redis-password-file/],
+    [[URL, KEY, '--redis-sentinel-password-file=/p'], /needs a --redis-url with \+sentinel/],
+    [
+      ['--redis-url=redis+sentinel://cache/main', KEY, '--redis-sentinel-username=u'],
+      /--redis-sentinel-username needs --redis-sentinel-password-file/,
+    ],
     [[URL, KEY, '--redis-sharing=cluster', '--session-scope=pod'], /nothing to share/],
     [[URL, KEY, '--max-cache-size=0'], /--max-cache-size 0/],
     [[URL, KEY, '--max-credential-retention-before-renewal=0'], /before-renewal 0/],

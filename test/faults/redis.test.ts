@@ -79,9 +79,8 @@ async function goesOnWithout(t: Test, node: Node, reason: RegExp): Promise<void>
   await node.circuit(false);
   for (let request = 0; request < 5; request += 1) await node.miss();
   await node.hit();
-  const [line] = node.broker.logs().filter(({ msg }) => msg === AWAY);
-  if (line !== undefined) t.match(line, { level: 'warn', reason });
-  t.ok(node.said(AWAY) <= 1, 'it is said once');
+  t.match(await node.broker.logged(({ msg }) => msg === AWAY), { level: 'warn', reason });
+  t.equal(node.said(AWAY), 1, 'it is said once');
 }
 
 async function isUsedAgain(t: Test, node: Node, redis: RedisServer): Promise<void> {
@@ -126,7 +125,7 @@ t.test('hung', { skip }, async (t) => {
   await node.circuit(true);
   await node.miss();
   redis.process.kill('SIGSTOP');
-  await goesOnWithout(t, node, /RedisTimeoutError|no answer/);
+  await goesOnWithout(t, node, /no answer within/);
   redis.process.kill('SIGCONT');
   await isUsedAgain(t, node, redis);
 });
@@ -138,7 +137,7 @@ t.test('slow', { skip }, async (t) => {
   await node.circuit(true);
   await node.miss();
   door.delay = 3_000;
-  await goesOnWithout(t, node, /RedisTimeoutError|no answer/);
+  await goesOnWithout(t, node, /no answer within/);
   door.delay = 0;
   await isUsedAgain(t, node, redis);
 });
@@ -255,7 +254,7 @@ t.test('an entry that was tampered with is not served', { skip }, async (t) => {
   t.equal(again.filter((id, index) => id === given[index]).length, 1, 'the other is warm');
   const metrics = await second.metrics();
   t.equal(
-    metrics.get('pod_identity_broker_redis_entries_rejected_total{reason="sealed-otherwise"}'),
+    metrics.get('pod_identity_broker_redis_entries_rejected_total{reason="undecryptable"}'),
     1,
   );
   t.equal(

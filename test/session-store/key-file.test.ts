@@ -34,7 +34,7 @@ t.test('what is wrong is said, and not quoted', async (t) => {
       () => t.fail('it was read') as never,
       (failure: Error) => failure,
     );
-    t.match(error, { name: 'KeyFileError', message: said });
+    t.match(error, { name: 'KeyFileError', code: 'ERR_REDIS_KEY_FILE', message: said });
     t.notOk(error.message.includes(key.slice(0, 10)), 'nothing of the key');
   }
   await t.rejects(readKeyFile(join(t.testdir(), 'none')), /cannot be read: ENOENT/);
@@ -43,7 +43,10 @@ t.test('what is wrong is said, and not quoted', async (t) => {
 t.test('a password is the line of its file', async (t) => {
   const file = join(t.testdir(), 'password');
   writeFileSync(file, ' with blanks \r\n');
-  t.equal(await readSecretFile(file), ' with blanks ');
+  t.equal(await readSecretFile(file, '--redis-password-file'), ' with blanks ');
   writeFileSync(file, '\n');
-  await t.rejects(readSecretFile(file), /is empty/);
+  await t.rejects(
+    readSecretFile(file, '--redis-password-file'),
+    /--redis-password-file .* is empty/,
+  );
 });

@@ -73,7 +73,7 @@ t.test('it says nothing to whoever lacks the key', async (t) => {
   fc.assert(
     fc.property(kept, ({ session, kept }) => {
       const shown = JSON.stringify(entries.seal(session, kept));
-      const bytes = Buffer.from(entries.seal(session, kept).v, 'base64url').toString('latin1');
+      const bytes = Buffer.from(entries.seal(session, kept).sealed, 'base64url').toString('latin1');
       for (const secret of [kept.role.secretAccessKey, kept.role.sessionToken, session.key]) {
         if (shown.includes(secret) || bytes.includes(secret)) t.fail('it can be read');
       }
@@ -88,10 +88,10 @@ t.test('altered in any bit, it does not open', async (t) => {
   fc.assert(
     fc.property(kept, fc.nat(), fc.integer({ min: 0, max: 7 }), ({ session, kept }, at, bit) => {
       const entry = entries.seal(session, kept);
-      const bytes = Buffer.from(entry.v, 'base64url');
+      const bytes = Buffer.from(entry.sealed, 'base64url');
       const place = at % bytes.length;
       bytes[place] = (bytes[place] as number) ^ (1 << bit);
-      t.equal(entries.open({ ...entry, v: bytes.toString('base64url') }).ok, false);
+      t.equal(entries.open({ ...entry, sealed: bytes.toString('base64url') }).ok, false);
     }),
     { numRuns: 200 },
   );
@@ -102,8 +102,8 @@ t.test('shortened, it does not open', async (t) => {
   fc.assert(
     fc.property(kept, fc.nat(), ({ session, kept }, length) => {
       const entry = entries.seal(session, kept);
-      const v = entry.v.slice(0, length % entry.v.length);
-      t.equal(entries.open({ ...entry, v }).ok, false);
+      const sealed = entry.sealed.slice(0, length % entry.sealed.length);
+      t.equal(entries.open({ ...entry, sealed }).ok, false);
     }),
     { numRuns: 100 },
   );
@@ -118,10 +118,10 @@ t.test('moved to another place, or given other times, it does not open', async (
       const elsewhere = entries.seal(other.session, other.kept);
       const moved: Entry[] = [
         { ...entry, name: elsewhere.name },
-        { ...elsewhere, v: entry.v },
-        { ...entry, e: String(Number(entry.e) + by) },
-        { ...entry, t: String(Number(entry.t) + by) },
-        { ...entry, g: String(Number(entry.g) + by) },
+        { ...elsewhere, sealed: entry.sealed },
+        { ...entry, expiresAt: String(Number(entry.expiresAt) + by) },
+        { ...entry, fetchedAt: String(Number(entry.fetchedAt) + by) },
+        { ...entry, version: String(Number(entry.version) + by) },
       ];
       for (const each of moved) t.match(entries.open(each), { ok: false });
     }),
@@ -133,9 +133,12 @@ t.test('of another key, cluster or node, it does not open', async (t) => {
   fc.assert(
     fc.property(kept, ({ session, kept }) => {
       const entry = entriesOf([key]).seal(session, kept);
-      t.match(entriesOf([randomBytes(32)]).open(entry), { ok: false, reason: 'sealed-otherwise' });
-      t.match(entriesOf([key], 'staging').open(entry), { ok: false, reason: 'sealed-otherwise' });
-      t.match(entriesOf([key], CLUSTER, 'node-2').open(entry), { ok: false, reason: 'misplaced' });
+      t.match(entriesOf([randomBytes(32)]).open(entry), { ok: false, reason: 'undecryptable' });
+      t.match(entriesOf([key], 'staging').open(entry), { ok: false, reason: 'undecryptable' });
+      t.match(entriesOf([key], CLUSTER, 'node-2').open(entry), {
+        ok: false,
+        reason: 'wrong-key-name',
+      });
     }),
     { numRuns: 20 },
   );
@@ -148,7 +151,7 @@ t.test('past its credentials, it does not open', async (t) => {
   const entry = entries.seal(one.session, one.kept);
   await clock.advance(7 * HOUR);
   t.match(entries.open(entry), { ok: false, reason: 'expired' });
-  t.match(entries.open({ ...entry, e: 'never' }), { ok: false, reason: 'expired' });
+  t.match(entries.open({ ...entry, expiresAt: 'never' }), { ok: false, reason: 'expired' });
 });
 
 t.test('of two keys, the first seals and both open', async (t) => {

@@ -4,6 +4,8 @@ import { Counter, Gauge, type Registry } from 'prom-client';
 export interface RedisFigures {
   readonly circuit: 'closed' | 'open' | 'half-open';
   readonly writesWaiting: number;
+  /** Whether announcements of other brokers are heard; undefined where there are none. */
+  readonly subscribed: boolean | undefined;
 }
 
 /** The metrics of sessions in Redis; without `--redis-url` they have no values. */
@@ -73,6 +75,16 @@ export class RedisMetrics {
         const now = read();
         if (now === undefined) this.remove();
         else this.set(now.writesWaiting);
+      },
+    });
+    new Gauge({
+      name: 'pod_identity_broker_redis_subscribed',
+      help: '1: what other brokers announce is heard; absent without --redis-sharing cluster',
+      registers,
+      collect() {
+        const subscribed = read()?.subscribed;
+        if (subscribed === undefined) this.remove();
+        else this.set(Number(subscribed));
       },
     });
   }

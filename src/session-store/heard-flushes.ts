@@ -1,0 +1,30 @@
+import { LRUCache } from 'lru-cache';
+import type { Names } from './names.ts';
+import type { FlushChoice, StoredSession } from './session-store.ts';
+
+/** More flushes than an operator makes while an answer of Redis is on its way. */
+const MOST = 1_000;
+
+/**
+ * Flushes that were heard of. What Redis has answered before a flush can arrive after it, on
+ * another connection: it must not bring back what was flushed.
+ */
+export class HeardFlushes {
+  readonly #names: Names;
+  readonly #versions = new LRUCache<string, number>({ max: MOST });
+
+  constructor(names: Names) {
+    this.#names = names;
+  }
+
+  /** There was a flush. */
+  hear(choice: FlushChoice, version: number): void {
+    const name = this.#names.flush(choice);
+    this.#versions.set(name, Math.max(version, this.#versions.get(name) ?? 0));
+  }
+
+  /** Whether a session whose fetch began with this version has been flushed since. */
+  beat(session: StoredSession, version: number): boolean {
+    return this.#names.flushes(session).some((name) => version < (this.#versions.get(name) ?? 0));
+  }
+}

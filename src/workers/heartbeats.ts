@@ -1,4 +1,5 @@
-import { threadId, type Worker, workerData } from 'node:worker_threads';
+import { readFileSync, readlinkSync } from 'node:fs';
+import { threadId, workerData } from 'node:worker_threads';
 import type { DurationMs } from '../clock.ts';
 
 /** How often a thread gives a sign of life. */
@@ -6,37 +7,70 @@ const INTERVAL: DurationMs = 150;
 /** Threads that can be told apart; ids are given in turn, so live ones never collide. */
 const SLOTS = 1_024;
 
-/** Signs of life of worker threads: each counts up in a slot of shared memory. */
+/** What the kernel says of a thread. */
+export interface TaskState {
+  /** It runs, or would if it got the CPU. */
+  readonly runnable: boolean;
+  /** CPU that it has used in all. */
+  readonly used: DurationMs;
+}
+
+/** The last that was seen of a thread. */
+interface Seen {
+  readonly count: number;
+  readonly at: DurationMs;
+  readonly used: DurationMs;
+}
+
+/**
+ * Signs of life of worker threads: each counts up in a slot of shared memory, and says in
+ * another as which task the kernel knows it.
+ */
 export class Heartbeats {
   /** Shared with the threads. */
-  readonly buffer = new SharedArrayBuffer(SLOTS * Int32Array.BYTES_PER_ELEMENT);
-  readonly #counts = new Int32Array(this.buffer);
-  readonly #seen = new Map<number, { count: number; at: DurationMs }>();
+  readonly buffer = new SharedArrayBuffer(2 * SLOTS * Int32Array.BYTES_PER_ELEMENT);
+  readonly #counts = new Int32Array(this.buffer, 0, SLOTS);
+  readonly #tasks = new Int32Array(this.buffer, SLOTS * Int32Array.BYTES_PER_ELEMENT);
+  readonly #seen = new Map<number, Seen>();
+  readonly #stateOf: (task: number) => TaskState | undefined;
+
+  /**
+   * @param stateOf - What the kernel says of a task of this process; undefined where it says
+   *   nothing. Default asks Linux.
+   */
+  constructor(stateOf: (task: number) => TaskState | undefined = taskState) {
+    this.#stateOf = stateOf;
+  }
 
   /**
    * The threads that gave no sign of life for a while. One that has not given its first is
-   * still loading, and not counted.
+   * still loading, and not counted. Nor is one that would run but gets no CPU: on a node that is
+   * short of it a thread of low priority waits long, and a new one in its place would wait longer.
    *
    * @param silence - How long is too long.
    * @param now - The time by a clock that does not jump.
    * @param excused - Take this moment as a sign of life of all.
    */
-  silentFor(
-    threads: readonly Worker[],
+  silentFor<Thread extends { readonly threadId: number }>(
+    threads: readonly Thread[],
     silence: DurationMs,
     now: DurationMs,
     excused: boolean,
-  ): Worker[] {
+  ): Thread[] {
     const ids = new Set(threads.map((thread) => thread.threadId));
     for (const id of this.#seen.keys()) if (!ids.has(id)) this.#seen.delete(id);
     return threads.filter(({ threadId: id }) => {
       const count = Atomics.load(this.#counts, id % SLOTS);
+      const task = Atomics.load(this.#tasks, id % SLOTS);
       const seen = this.#seen.get(id);
       if (seen === undefined || seen.count !== count || excused) {
-        this.#seen.set(id, { count, at: now });
+        this.#seen.set(id, { count, at: now, used: this.#stateOf(task)?.used ?? 0 });
         return false;
       }
-      return count > 0 && now - seen.at > silence;
+      if (count === 0 || now - seen.at <= silence) return false;
+      const state = this.#stateOf(task);
+      // To give a sign takes far less CPU than this.
+      return !state?.runnable || state.used - seen.used > silence / 2;
     });
   }
 }
@@ -46,6 +80,8 @@ export class Heartbeats {
  * given at once, since the first task may hang before there is another.
  */
 export function beat(): void {
+  const tasks = new Int32Array(buffer(), SLOTS * Int32Array.BYTES_PER_ELEMENT);
+  Atomics.store(tasks, threadId % SLOTS, ownTask());
   Atomics.store(counts(), threadId % SLOTS, 1);
   setInterval(giveSign, INTERVAL).unref();
 }
@@ -65,13 +101,44 @@ export function beating<In, Out>(task: (input: In) => Promise<Out>): (input: In)
   };
 }
 
-function giveSign(): void {
+/** On a worker thread: gives a sign of life between the steps of a task. */
+export function giveSign(): void {
   Atomics.add(counts(), threadId % SLOTS, 1);
 }
 
 let shared: Int32Array | undefined;
 
 function counts(): Int32Array {
-  shared ??= new Int32Array((workerData as { heartbeats: SharedArrayBuffer }).heartbeats);
+  shared ??= new Int32Array(buffer(), 0, SLOTS);
   return shared;
+}
+
+function buffer(): SharedArrayBuffer {
+  return (workerData as { heartbeats: SharedArrayBuffer }).heartbeats;
+}
+
+/** As which task the kernel knows this thread (proc_thread-self(5)); 0 where it is not Linux. */
+function ownTask(): number {
+  try {
+    return Number(readlinkSync('/proc/thread-self').split('/').at(-1)) || 0;
+  } catch {
+    return 0;
+  }
+}
+
+/** The kernel's clock tick in these files (sysconf(3), _SC_CLK_TCK), the same on all of Linux. */
+const TICK: DurationMs = 10;
+
+/** What proc_pid_stat(5) says of a task of this process. */
+function taskState(task: number): TaskState | undefined {
+  let stat: string;
+  try {
+    stat = readFileSync(`/proc/self/task/${task}/stat`, 'latin1');
+  } catch {
+    return undefined;
+  }
+  // The second field, the name in brackets, may have blanks.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  const [utime, stime] = [Number(fields[11]), Number(fields[12])];
+  return { runnable: fields[0] === 'R', used: (utime + stime) * TICK };
 }

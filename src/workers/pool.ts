@@ -7,7 +7,8 @@ import type { AssumeRoleOutcome, AssumeRoleTask } from './assume-role.ts';
 import type { FetchedDocument } from './fetch-document.ts';
 import { Heartbeats } from './heartbeats.ts';
 import type { WorkerSettings } from './settings.ts';
-import type { TimedVerdict, VerifyTask } from './verify.ts';
+import type { Judged, TimedVerdict } from './verify.ts';
+import { type Verification, VerifyBatches } from './verify-batches.ts';
 
 /**
  * Tasks that one worker takes on at once. Calls to EKS Auth spend their time waiting, so
@@ -27,8 +28,8 @@ const LONGEST_SILENCE: DurationMs = 600;
 
 /** The work that does not belong on the main thread. */
 export interface Workers {
-  /** Judges a token; rejects only when no worker could take it. */
-  verify(task: VerifyTask): Promise<TimedVerdict>;
+  /** Judges a token; rejects only when no worker could. */
+  verify(request: Verification): Promise<TimedVerdict>;
   /** Calls EKS Auth once; failures of the call are part of the outcome. */
   assumeRole(task: AssumeRoleTask): Promise<AssumeRoleOutcome>;
   /** Gets a JSON document of an issuer or the API server. */
@@ -55,6 +56,9 @@ export interface WorkerPoolOptions {
 export class WorkerPool implements Workers {
   readonly #options: WorkerPoolOptions;
   readonly #heartbeats = new Heartbeats();
+  readonly #batches = new VerifyBatches((task, tries) =>
+    this.#run<readonly Judged[] | undefined>('verify', task, tries),
+  );
   #pool: Piscina;
   #up: Promise<void>;
   #ready = false;
@@ -90,8 +94,8 @@ export class WorkerPool implements Workers {
     return this.#up;
   }
 
-  verify(task: VerifyTask): Promise<TimedVerdict> {
-    return this.#run('verify', task);
+  verify(request: Verification): Promise<TimedVerdict> {
+    return this.#batches.verify(request);
   }
 
   assumeRole(task: AssumeRoleTask): Promise<AssumeRoleOutcome> {
@@ -109,12 +113,12 @@ export class WorkerPool implements Workers {
   }
 
   /** Does a task; again where its thread died, since that need not be the task's doing. */
-  async #run<T>(name: string, task: unknown): Promise<T> {
+  async #run<T>(name: string, task: unknown, most = MOST_TRIES): Promise<T> {
     for (let tries = 1; ; tries += 1) {
       try {
         return await this.#pool.run(task, { name });
       } catch (error) {
-        if (this.#closed || tries >= MOST_TRIES) throw error;
+        if (this.#closed || tries >= most) throw error;
         this.#options.log.debug({ task: name, reason: (error as Error).message }, 'task is redone');
       }
     }

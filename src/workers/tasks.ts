@@ -1,6 +1,7 @@
 import * as assumeRoleTask from './assume-role.ts';
 import * as fetchDocumentTask from './fetch-document.ts';
 import { beat, beating } from './heartbeats.ts';
+import { standBack } from './priority.ts';
 import * as verifyTask from './verify.ts';
 
 // The file that every worker thread runs: one export a task.
@@ -8,6 +9,7 @@ export const assumeRole = beating(assumeRoleTask.assumeRole);
 export const fetchDocument = beating(fetchDocumentTask.fetchDocument);
 export const verify = beating(verifyTask.verify);
 
+standBack();
 beat();
 
 /** Answers once the thread has loaded everything that the tasks need. */

@@ -4,7 +4,7 @@ import { KeyRing, REFRESH_INTERVAL, UNCONFIRMED_LIFETIME } from '../../src/ident
 import { silentLog } from '../../src/telemetry/log.ts';
 import type { ClaimExpectations, PodIdentity } from '../../src/tokens/claims.ts';
 import { type Verdict, verifyToken } from '../../src/tokens/verify.ts';
-import type { VerifyTask } from '../../src/workers/verify.ts';
+import type { Verification } from '../../src/workers/verify-batches.ts';
 import { ManualClock, settle } from '../support/manual-clock.ts';
 import {
   type Claims,
@@ -37,7 +37,7 @@ function setUp({ keys = [one], most = 100, expected = EXPECTED }: SetUp = {}) {
   };
   if (keys.length > 0) publish(...keys);
   const judged: string[] = [];
-  const verified: VerifyTask[] = [];
+  const verified: Verification[] = [];
   const control: { beforeVerdict: (() => Promise<void>) | undefined } = {
     beforeVerdict: undefined,
   };

@@ -1,5 +1,6 @@
-import { beat, beating } from '../../src/workers/heartbeats.ts';
+import { beat, beating, giveSign } from '../../src/workers/heartbeats.ts';
 import { settings } from '../../src/workers/settings.ts';
+import type { VerifyTask } from '../../src/workers/verify.ts';
 
 // Tasks of a worker thread that do what no task should. The token says what.
 
@@ -12,8 +13,13 @@ export function ping(): true {
 /** How many tasks this thread has begun. */
 let begun = 0;
 
-export const verify = beating(async ({ token }: { token: string }): Promise<unknown> => {
+export const verify = beating(async ({ tokens }: VerifyTask): Promise<unknown[]> => {
+  return tokens.map(one);
+});
+
+function one(token: string): unknown {
   begun += 1;
+  giveSign();
   const [what, once] = token.split(' ');
   if (once === 'once' && !isFirst()) return { token };
   switch (what) {
@@ -31,7 +37,7 @@ export const verify = beating(async ({ token }: { token: string }): Promise<unkn
     default:
       return { token, begun, clusterName: settings().clusterName };
   }
-});
+}
 
 /** Whether no thread was here before; told in a slot of shared memory that none beats in. */
 function isFirst(): boolean {

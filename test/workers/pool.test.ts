@@ -1,3 +1,4 @@
+import { readdirSync, readFileSync } from 'node:fs';
 import t from 'tap';
 import type { NodeCredentials } from '../../src/eks-auth/node-credentials.ts';
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts';
@@ -223,6 +224,29 @@ t.test('a thread that is busy with many tasks is not one that hangs', async (t) 
   t.equal(results.length, 120);
   t.equal(replaced(), 0);
   t.strictSame(lines, []);
+});
+
+t.test('a token that ends every thread takes none of its batch along', async (t) => {
+  const { run } = await hostile(t);
+  const asked = ['before', 'exit', 'after', 'and after'];
+  const results = await Promise.allSettled(asked.map(run));
+  t.strictSame(
+    results.map(({ status }) => status),
+    ['fulfilled', 'rejected', 'fulfilled', 'fulfilled'],
+  );
+});
+
+const notLinux = process.platform !== 'linux' && 'threads have a priority each on Linux alone';
+t.test('worker threads stand back for the main thread', { skip: notLinux }, async (t) => {
+  await startPool(t, {}, { threads: 2 });
+  const threads = readdirSync('/proc/self/task').map((task) => {
+    const stat = readFileSync(`/proc/self/task/${task}/stat`, 'latin1');
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return { name: stat.slice(0, stat.lastIndexOf(')')), nice: Number(fields[16]), task };
+  });
+  const standingBack = threads.filter(({ name, nice }) => /WorkerThread/.test(name) && nice === 5);
+  t.equal(standingBack.length, 2, JSON.stringify(threads));
+  t.equal(threads.find(({ task }) => task === String(process.pid))?.nice, 0, 'it alone does not');
 });
 
 t.test('threads that cannot start say so', async (t) => {

@@ -31,7 +31,8 @@ function run(command, args) {
 const reason = staleness();
 if (reason !== undefined) {
   process.stderr.write(`installing dependencies: ${reason}\n`);
-  run('npm', ['ci', '--no-audit', '--no-fund']);
+  // Its warnings would be about the machine's Node, which runs nothing here but npm itself.
+  run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error']);
   // npm releases that refuse install scripts by default leave the locked Node unlinked.
   if (!existsSync(join(root, 'node_modules', 'node', 'bin', 'node'))) {
     run('npm', ['rebuild', 'node', '--foreground-scripts']);

@@ -11,6 +11,12 @@ export function needsAwsCli(): string | false {
   return unlessCi(found ? undefined : 'the AWS CLI is not installed');
 }
 
+/** The AWS SDK for Python. */
+export function needsBoto3(): string | false {
+  const found = spawnSync('python3', ['-c', 'import boto3'], { stdio: 'ignore' }).status === 0;
+  return unlessCi(found ? undefined : 'boto3 is not installed');
+}
+
 /** A program that says `--version`. */
 export function needsProgram(name: string): string | false {
   const found = spawnSync(name, ['--version'], { stdio: 'ignore' }).status === 0;

@@ -6,14 +6,15 @@ import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { startSimulator } from '../../src/simulator/simulator.ts';
 import { startBroker } from '../support/broker-process.ts';
-import { needsAwsCli } from '../support/needs.ts';
+import { needsAwsCli, needsBoto3 } from '../support/needs.ts';
 
 // Programs as they run in pods: nothing but the environment and the token file that EKS gives
 // them, and where the simulated STS is.
 
-async function node() {
+/** A node with a pod on it. EKS Auth takes `latency`, and requests wait for `clientWait`. */
+async function node({ latency = 20, clientWait = '1900ms' } = {}) {
   const tokenDirectory = await mkdtemp(join(tmpdir(), 'tokens-'));
-  const simulator = await startSimulator({ tokenDirectory, latency: 20 });
+  const simulator = await startSimulator({ tokenDirectory, latency });
   t.teardown(async () => {
     await simulator.close();
     await rm(tokenDirectory, { recursive: true });
@@ -23,14 +24,17 @@ async function node() {
     serviceAccount: 'cart',
     roleArn: `arn:aws:iam::${simulator.account}:role/cart`,
   });
-  const broker = await startBroker({ simulator, args: [`--token-issuer=${simulator.issuer}`] });
+  const broker = await startBroker({
+    simulator,
+    args: [`--token-issuer=${simulator.issuer}`, `--client-wait=${clientWait}`],
+  });
   const pod = simulator.kubelet.createPod({ namespace: 'shop', serviceAccount: 'cart' });
   const env = {
     PATH: process.env.PATH ?? '',
     ...pod.environment(broker.credentialsUri),
     AWS_ENDPOINT_URL_STS: simulator.url,
   };
-  return { simulator, pod, env };
+  return { simulator, broker, pod, env };
 }
 
 function run(
@@ -57,24 +61,65 @@ function run(
   return promise;
 }
 
-t.test('the AWS SDK for JavaScript, default credential chain', async (t) => {
-  const { simulator, env } = await node();
-  const program = fileURLToPath(new URL('../../src/simulator/demo/pod.ts', import.meta.url));
-  const { code, stdout, stderr } = await run(process.execPath, [program], env);
-  t.equal(code, 0, stderr);
-  const arns = stdout.trim().split('\n');
-  t.equal(arns.length, 2);
-  for (const arn of arns) t.match(arn, /:assumed-role\/cart\//);
-  t.equal(simulator.counts().assumeRole.calls, 1);
-});
+/** Says who the AWS SDK for Python is, by its default credential chain, like the CLI. */
+const BOTO3 = `
+import boto3, json
+answer = boto3.client("sts").get_caller_identity()
+print(json.dumps({"Arn": answer["Arn"]}))
+`;
+const POD = fileURLToPath(new URL('../../src/simulator/demo/pod.ts', import.meta.url));
 
-t.test('the AWS CLI', { skip: needsAwsCli() }, async (t) => {
-  const { simulator, pod, env } = await node();
-  for (const when of ['with its first token', 'with a rotated one']) {
-    const { code, stdout, stderr } = await run('aws', ['sts', 'get-caller-identity'], env);
-    t.equal(code, 0, `${when}: ${stderr}`);
-    t.match(JSON.parse(stdout).Arn, /:assumed-role\/cart\//);
-    pod.rotate();
-  }
-  t.equal(simulator.counts().assumeRole.calls, 1);
-});
+interface SdkClient {
+  readonly name: string;
+  readonly skip: string | false;
+  readonly command: readonly [string, ...string[]];
+  /** The ARNs that it was told. */
+  readonly arns: (stdout: string) => string[];
+}
+
+const CLIENTS: readonly SdkClient[] = [
+  {
+    name: 'the AWS SDK for JavaScript',
+    skip: false,
+    // Two clients in one process.
+    command: [process.execPath, POD],
+    arns: (stdout) => stdout.trim().split('\n'),
+  },
+  {
+    name: 'boto3',
+    skip: needsBoto3(),
+    command: ['python3', '-c', BOTO3],
+    arns: (stdout) => [JSON.parse(stdout).Arn],
+  },
+  {
+    name: 'the AWS CLI',
+    skip: needsAwsCli(),
+    command: ['aws', 'sts', 'get-caller-identity'],
+    arns: (stdout) => [JSON.parse(stdout).Arn],
+  },
+];
+
+for (const { name, skip, command, arns } of CLIENTS) {
+  const [program, ...args] = command;
+
+  t.test(`${name}, with its first token and with a rotated one`, { skip }, async (t) => {
+    const { simulator, pod, env } = await node();
+    for (const when of ['first', 'rotated']) {
+      const { code, stdout, stderr } = await run(program, args, env);
+      t.equal(code, 0, `${when}: ${stderr}`);
+      for (const arn of arns(stdout)) t.match(arn, /:assumed-role\/cart\//);
+      pod.rotate();
+    }
+    t.equal(simulator.counts().assumeRole.calls, 1);
+  });
+
+  t.test(`${name}, after a 503`, { skip }, async (t) => {
+    const { simulator, broker, env } = await node({ latency: 1_000, clientWait: '200ms' });
+    const { code, stdout, stderr } = await run(program, args, env);
+    t.equal(code, 0, stderr);
+    for (const arn of arns(stdout)) t.match(arn, /:assumed-role\/cart\//);
+    const metrics = await broker.metrics();
+    t.ok((metrics.get('pod_identity_http_response{code="503"}') ?? 0) >= 1, 'it was sent away');
+    t.equal(simulator.counts().assumeRole.calls, 1);
+  });
+}

@@ -42,7 +42,7 @@ export interface ClaimsOptions {
   readonly random: () => number;
   /** The longest that Redis may hold up a claim. */
   readonly budget: DurationMs;
-  readonly link: RedisLink;
+  readonly link: Pick<RedisLink, 'state' | 'script'>;
   /** By the first key of the file, then by the second. */
   readonly names: readonly [Names, ...Names[]];
   readonly leases: Leases;

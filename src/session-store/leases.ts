@@ -22,7 +22,7 @@ export interface Lease {
 /** What {@link Leases} is made from. */
 export interface LeasesOptions {
   readonly clock: Clock;
-  readonly link: RedisLink;
+  readonly link: Pick<RedisLink, 'script'>;
   /** Another broker may have taken a lease: this one was not renewed in time. */
   readonly onLost: () => void;
 }

@@ -70,14 +70,16 @@ async function startAnswering(
   const [predecessor] = await Promise.all([succession.succeed(), warm]);
   // With somebody there who answers, this one has time until it can do so without delay.
   if (predecessor !== undefined) await workers.started();
-  const listening = listener.start(predecessor);
+  const listening = listener.start(predecessor, (address) => void succession.findsTaken(address));
   await Promise.all([
     listening,
     workers.started(),
     // The predecessor has let go of its own by then.
     (predecessor === undefined ? admin.start() : listening.then(() => admin.start())).catch(
       (error: unknown) => {
-        if (config.adminSocketNamed || !(error instanceof AdminSocketError)) throw error;
+        if (!(error instanceof AdminSocketError)) throw error;
+        if (error.inUse) succession.meets(error.message);
+        if (config.adminSocketNamed) throw error;
         log.warn({ reason: error.message }, 'going on without an admin socket');
       },
     ),

@@ -3,7 +3,8 @@ import type { Config } from '../config/config.ts';
 import type { AdminSocket } from '../listener/admin-socket.ts';
 import type { HandedSession, HandOverActions, Heir } from '../listener/hand-over.ts';
 import type { Listener } from '../listener/listener.ts';
-import { Predecessor } from '../listener/predecessor.ts';
+import { isBroker } from '../listener/port-holder.ts';
+import { NoHandOverError, Predecessor } from '../listener/predecessor.ts';
 import { versionAt } from '../session-store/version-clock.ts';
 import type { RoleSessions } from '../sessions/role-sessions.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -19,7 +20,7 @@ export interface SuccessionOptions {
   readonly log: Log;
   readonly metrics: Pick<NodeMetrics, 'handOvers'>;
   readonly sessions: RoleSessions;
-  readonly listener: Pick<Listener, 'startProbes' | 'stopProbes'>;
+  readonly listener: Pick<Listener, 'startProbes' | 'stopProbes' | 'succeeded'>;
   /** Where successors ask. */
   readonly admin: () => Pick<AdminSocket, 'start' | 'release'>;
 }
@@ -31,19 +32,23 @@ export interface SuccessionOptions {
 export class Succession {
   readonly #options: SuccessionOptions;
   #stopped = false;
+  #refused = false;
 
   constructor(options: SuccessionOptions) {
     this.#options = options;
   }
 
   /**
-   * Takes over the sessions of the broker that runs here, if one does.
+   * Takes over the sessions of the broker that runs here, if one does and hands over.
    *
    * @returns It, for {@link Listener.start}.
    */
   async succeed(): Promise<Predecessor | undefined> {
     const { config, log, sessions, metrics, clock } = this.#options;
-    const predecessor = await Predecessor.find(config.adminSocket, config, log);
+    const predecessor = await Predecessor.find(config.adminSocket, config).catch((error) => {
+      if (!(error instanceof NoHandOverError)) throw error;
+      this.meets(error.message);
+    });
     if (predecessor === undefined) return undefined;
     for (const { session, kept } of predecessor.sessions) {
       // Where it had no store, it is known only when they were fetched.
@@ -64,6 +69,23 @@ export class Succession {
     return predecessor;
   }
 
+  /**
+   * Another broker is alive on this node, and there is no hand-over between the two: whatever
+   * started both, only one of them can answer pods.
+   */
+  meets(reason: string): void {
+    if (this.#refused) return;
+    this.#refused = true;
+    const { log, metrics } = this.#options;
+    metrics.handOvers.inc({ result: 'refused' });
+    log.error({ reason }, 'two brokers run on this node: the other one does not hand over');
+  }
+
+  /** The port for pods is taken; by another broker, which has not been found on its socket? */
+  async findsTaken(address: { readonly host: string; readonly port: number }): Promise<void> {
+    if (await isBroker(address)) this.meets('it has the port, and no socket that this one knows');
+  }
+
   /** What a successor may ask of this broker. */
   get actions(): HandOverActions {
     return {
@@ -82,10 +104,20 @@ export class Succession {
   }
 
   #offer({ clusterName, port }: Partial<Heir>): readonly HandedSession[] | string {
-    const { config, sessions, metrics, admin } = this.#options;
-    if (clusterName !== config.clusterName) return `it is of the cluster ${config.clusterName}`;
-    if (port !== config.port) return `it answers on port ${config.port}`;
+    const { config, sessions, metrics, admin, listener, log } = this.#options;
+    const refusal =
+      clusterName !== config.clusterName
+        ? `it is of the cluster ${config.clusterName}`
+        : port !== config.port
+          ? `it answers on port ${config.port}`
+          : undefined;
+    if (refusal !== undefined) {
+      metrics.handOvers.inc({ result: 'refused' });
+      log.error({ clusterName, port }, 'two brokers run on this node: the new one is no successor');
+      return refusal;
+    }
     metrics.handOvers.inc({ result: 'given' });
+    listener.succeeded = true;
     // A flush that this broker took now would not reach the sessions that go over.
     admin().release();
     sessions.standBy(true);
@@ -102,6 +134,7 @@ export class Succession {
     metrics.handOvers.inc({ result: 'reclaimed' });
     log.warn('the broker that took over is gone; this one goes on');
     sessions.standBy(false);
+    listener.succeeded = false;
     await listener.stopProbes();
     await Promise.all([
       listener.startProbes(),

@@ -48,6 +48,8 @@ export interface Config {
   readonly adminSocket: string;
   /** The socket was named by the user, so it has to be there. */
   readonly adminSocketNamed: boolean;
+  /** What this process alone is asked for behind `/readyz/`. */
+  readonly readyId: string | undefined;
 
   readonly sessionScope: SessionScope;
   /** Namespaces and service accounts whose sessions are a pod's own, whatever the scope. */

@@ -51,6 +51,7 @@ interface ServerFlags extends RedisFlags {
   maxCallQps?: number;
   maxPodQps: number;
   adminSocket: string;
+  readyId?: string;
   connectTimeout: number;
   attemptTimeout: number;
   flightTimeout: number;
@@ -141,6 +142,10 @@ export function addServerOptions(command: Command): Command {
       option('--max-pod-qps <rate>', 'requests a second from one pod address; 0: no bound')
         .argParser(reader(value.rateOrZero))
         .default(200),
+      option(
+        '--ready-id <id>',
+        'answer /readyz/<id> as well, until a successor is there',
+      ).argParser(reader(value.pathSegment)),
       option('--admin-socket <path>', "socket of the operator's commands").default(
         DEFAULT_ADMIN_SOCKET,
       ),
@@ -288,6 +293,7 @@ export function serverConfig(command: Command, environment: NodeJS.ProcessEnv): 
     maxCallQps: flags.maxCallQps,
     maxPodQps: flags.maxPodQps,
     adminSocket: flags.adminSocket,
+    readyId: flags.readyId,
     adminSocketNamed: command.getOptionValueSource('adminSocket') !== 'default',
     connectTimeout: flags.connectTimeout,
     attemptTimeout: flags.attemptTimeout,

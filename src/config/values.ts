@@ -14,6 +14,14 @@ export function wholeNumber(least: number, most: number): (text: string) => numb
   };
 }
 
+/** What follows `/readyz/` in the path of a probe. */
+export function pathSegment(text: string): string {
+  if (!/^[\w.-]{1,64}$/.test(text)) {
+    throw new TypeError('must be 1 to 64 letters, digits, dots, dashes or underscores');
+  }
+  return text;
+}
+
 /** A TCP port to listen on, 1 to 65535. */
 export const port = wholeNumber(1, 65_535);
 

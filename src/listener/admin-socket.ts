@@ -35,6 +35,13 @@ export interface AdminActions {
 /** A socket that cannot be made; `message` says why. */
 export class AdminSocketError extends Error {
   override readonly name = 'AdminSocketError';
+  /** Another broker has it. */
+  readonly inUse: boolean;
+
+  constructor(message: string, inUse: boolean) {
+    super(message);
+    this.inUse = inUse;
+  }
 }
 
 /** More than any command of the operator's; a token may be as long as a header section. */
@@ -69,14 +76,17 @@ export class AdminSocket {
    */
   async start(): Promise<void> {
     const folder = dirname(this.#path);
+    let inUse = false;
     try {
       await ownFolder(folder);
-      if (await answers(this.#path)) throw new Error('another broker listens there');
+      inUse = await answers(this.#path);
+      if (inUse) throw new Error('another broker listens there');
       await rm(this.#path, { force: true });
       await this.#listen();
       await chmod(this.#path, 0o600);
     } catch (error) {
-      throw new AdminSocketError(`no admin socket at ${this.#path}: ${(error as Error).message}`);
+      const reason = (error as Error).message;
+      throw new AdminSocketError(`no admin socket at ${this.#path}: ${reason}`, inUse);
     }
   }
 

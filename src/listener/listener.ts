@@ -81,6 +81,7 @@ export class Listener {
       clock,
       addresses: () => this.#bound,
       incomplete: () => this.#awaited > 0,
+      readyId: config.readyId,
       workersReady: options.workersReady,
     });
   }
@@ -105,18 +106,29 @@ export class Listener {
    * user named it, or when it is the only one; a default IPv6 address is done without.
    *
    * @param predecessor - Who answers pods here so far, and goes on until it is stopped.
+   * @param onTaken - Called when a port for pods is held by somebody else, once for each.
    * @throws ListenError naming the address.
    */
-  async start(predecessor?: { release(): Promise<void> }): Promise<void> {
+  async start(
+    predecessor?: { release(): Promise<void> },
+    onTaken?: (address: { readonly host: string; readonly port: number }) => void,
+  ): Promise<void> {
     const { config } = this.#options;
     const shared = predecessor === undefined ? 'with-successor' : 'with-predecessor';
     this.#sweepLater();
-    const forPods = Promise.all(config.bindHosts.map((host) => this.#listenForPods(host, shared)));
+    const forPods = Promise.all(
+      config.bindHosts.map((host) => this.#listenForPods(host, shared, onTaken)),
+    );
     if (predecessor !== undefined) {
       await forPods;
       await predecessor.release();
     }
     await Promise.all([forPods, this.startProbes()]);
+  }
+
+  /** A successor is there, or is gone: readiness under this process's own id ends, or is back. */
+  set succeeded(succeeded: boolean) {
+    this.#probes.succeeded = succeeded;
   }
 
   /** Answers probes, and whoever reads the metrics. */
@@ -179,7 +191,11 @@ export class Listener {
     this.#sweep.unref();
   }
 
-  async #listenForPods(host: string, shared: ListenOptions['shared']): Promise<void> {
+  async #listenForPods(
+    host: string,
+    shared: ListenOptions['shared'],
+    onTaken: ((address: { readonly host: string; readonly port: number }) => void) | undefined,
+  ): Promise<void> {
     const { config, metrics, clock, log } = this.#options;
     const server = createHttpServer({
       handler: this.#endpoint.handle,
@@ -194,7 +210,12 @@ export class Listener {
     const optional = host.includes(':') && !config.bindHostsNamed;
     // `::` is for IPv4 as well, as it is to the existing agent, unless IPv4 has a socket of its own.
     const ipv6Only = host === '::' && config.bindHosts.some((other) => isIP(other) === 4);
-    const listens = await this.#listen(server, host, port, { optional, shared, ipv6Only });
+    const listens = await this.#listen(server, host, port, {
+      optional,
+      shared,
+      ipv6Only,
+      onTaken: () => onTaken?.({ host, port }),
+    });
     this.#awaited -= 1;
     if (listens) {
       this.#credentialServers.push(server);
@@ -268,7 +289,7 @@ export class Listener {
   }
 }
 
-interface HowToListen extends Pick<ListenOptions, 'shared' | 'ipv6Only'> {
+interface HowToListen extends Pick<ListenOptions, 'shared' | 'ipv6Only' | 'onTaken'> {
   /** It is done without an address that the node does not have. Default is false. */
   readonly optional?: boolean;
 }

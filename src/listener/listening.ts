@@ -26,6 +26,8 @@ export interface ListenOptions {
   readonly log: Log;
   /** Ends the wait for a port that is taken. */
   readonly signal: AbortSignal;
+  /** Called once, where the port is taken. */
+  readonly onTaken?: (() => void) | undefined;
   /**
    * `with-successor`: a later broker may listen beside this one; `with-predecessor`: this one
    * listens beside an earlier broker as well. Default is neither.
@@ -62,6 +64,7 @@ export async function listen(server: Server, options: ListenOptions): Promise<bo
     if (!said) {
       const holder = await portHolder(port);
       log.warn({ address: shown, ...(holder && { holder }) }, 'port is taken; waiting for it');
+      options.onTaken?.();
       said = true;
     }
     await pause(clock, RETRY_INTERVAL, signal);

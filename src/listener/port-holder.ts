@@ -1,4 +1,11 @@
 import { readdir, readFile, readlink } from 'node:fs/promises';
+import { request } from 'node:http';
+import { text } from 'node:stream/consumers';
+import type { DurationMs } from '../clock.ts';
+import { errorBody, NOT_FOUND } from './answers.ts';
+
+/** How long whoever holds a port may take to say what it is. */
+const TIMEOUT: DurationMs = 1_000;
 
 /** State of a listening socket in `/proc/net/tcp` (`TCP_LISTEN` of the kernel). */
 const LISTENING = '0A';
@@ -45,4 +52,32 @@ async function holdsOneOf(pid: string, inodes: ReadonlySet<string>): Promise<boo
     if (inode !== undefined && inodes.has(inode)) return true;
   }
   return false;
+}
+
+/**
+ * Whether a broker answers at an address: it is known by how it answers a path that it does not
+ * have. In a pod, that says more than the process's name, which is out of sight there.
+ */
+export async function isBroker(address: {
+  readonly host: string;
+  readonly port: number;
+}): Promise<boolean> {
+  const { host, port } = address;
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const signal = AbortSignal.timeout(TIMEOUT);
+  const headers = { Host: host.includes(':') ? `[${host}]` : host };
+  const asked = request({ host, port, path: '/', headers, agent: false, signal }, (answer) => {
+    if (answer.statusCode !== NOT_FOUND.status) {
+      answer.destroy();
+      resolve(false);
+      return;
+    }
+    text(answer).then(
+      (body) => resolve(body === errorBody(NOT_FOUND)),
+      () => resolve(false),
+    );
+  });
+  asked.on('error', () => resolve(false));
+  asked.end();
+  return await promise;
 }

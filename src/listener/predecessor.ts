@@ -4,7 +4,6 @@ import { dirname } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { DurationMs } from '../clock.ts';
-import type { Log } from '../telemetry/log.ts';
 import {
   HAND_OVER_PATH,
   HAND_OVER_VERSION,
@@ -16,6 +15,12 @@ import { ownFolder } from './own-folder.ts';
 
 /** How long a predecessor may take for each of its answers. */
 const TIMEOUT: DurationMs = 2_000;
+
+/** Something answers on the admin socket of this node's broker, and does not hand over. */
+export class NoHandOverError extends Error {
+  override readonly name = 'NoHandOverError';
+  readonly code = 'ERR_NO_HAND_OVER';
+}
 
 /** The broker that runs on this node already, and hands over to this one. */
 export class Predecessor {
@@ -45,9 +50,10 @@ export class Predecessor {
    *
    * @param socketPath - Where both have their admin socket.
    * @param heir - What this broker is.
-   * @returns Undefined where no broker listens, or it does not hand over; the log says why.
+   * @returns Undefined where no broker listens.
+   * @throws NoHandOverError saying why, where one does and does not hand over.
    */
-  static async find(socketPath: string, heir: Heir, log: Log): Promise<Predecessor | undefined> {
+  static async find(socketPath: string, heir: Heir): Promise<Predecessor | undefined> {
     const asked = request({ socketPath, method: 'POST', path: HAND_OVER_PATH, agent: false });
     // What goes wrong is heard of by those who wait, or means that it is gone.
     asked.on('error', () => undefined);
@@ -70,10 +76,8 @@ export class Predecessor {
       asked.destroy();
       const { code, message } = error as NodeJS.ErrnoException;
       // EINVAL: no socket can have a path that long (unix(7)).
-      if (code !== 'ENOENT' && code !== 'ECONNREFUSED' && code !== 'EINVAL') {
-        log.warn({ reason: message }, 'the broker that runs here does not hand over');
-      }
-      return undefined;
+      if (code === 'ENOENT' || code === 'ECONNREFUSED' || code === 'EINVAL') return undefined;
+      throw new NoHandOverError(message);
     }
   }
 

@@ -25,6 +25,8 @@ export interface ProbesOptions {
   readonly addresses: () => readonly ProbedAddress[];
   /** An address that there has to be is not bound: its port is waited for. */
   readonly incomplete: () => boolean;
+  /** What is behind `/readyz/` where this process is meant, and no other; undefined: nothing. */
+  readonly readyId?: string | undefined;
   /** The worker threads take tasks. */
   readonly workersReady: () => boolean;
 }
@@ -38,6 +40,8 @@ export class Probes {
   readonly #options: ProbesOptions;
   /** Marks the requests of this very process, so that they are not counted as pods' are. */
   readonly secret = randomUUID();
+  /** A successor is there, whose readiness this process must not be taken for. */
+  succeeded = false;
   /** Local ends of the connections that are open to be probed. */
   readonly #ends = new Set<string>();
 
@@ -47,14 +51,18 @@ export class Probes {
 
   /**
    * Answers `/healthz` and `/readyz`: 200, 408 when an address did not answer in time, 500 for
-   * everything else, as the existing agent does.
+   * everything else, as the existing agent does. Pods on the host's network share the port of the
+   * probes, so that one that waits for it is asked in the person of the one that has it: what is
+   * asked of this process alone is `/readyz/` with its id behind it, which the existing agent and
+   * other versions have not.
    *
-   * @returns Whether the request was for one of the two.
+   * @returns Whether the request was for one of these.
    */
   handle(request: IncomingMessage, response: ServerResponse): boolean {
     const path = request.url?.split('?', 1)[0];
-    if (path !== '/healthz' && path !== '/readyz') return false;
-    void this.check(path === '/readyz').then(({ status, reason }) => {
+    const ready = path === '/readyz' || this.#isOwnReadiness(path);
+    if (!ready && path !== '/healthz') return false;
+    void this.check(ready).then(({ status, reason }) => {
       response.writeHead(status, { 'Content-Type': 'text/plain; charset=utf-8' });
       response.end(`${reason}\n`);
     });
@@ -67,6 +75,11 @@ export class Probes {
    */
   isProbe({ remoteAddress, remotePort }: Pick<Socket, 'remoteAddress' | 'remotePort'>): boolean {
     return this.#ends.has(endOf(remoteAddress, remotePort));
+  }
+
+  #isOwnReadiness(path: string | undefined): boolean {
+    const { readyId } = this.#options;
+    return readyId !== undefined && !this.succeeded && path === `/readyz/${readyId}`;
   }
 
   /**

@@ -295,7 +295,9 @@ t.test('values of the existing chart that mean the same', { skip }, async (t) =>
   const [daemonSet] = ofKind(manifests, 'DaemonSet');
   t.match(server(daemonSet), {
     ports: [{ containerPort: 80 }, { containerPort: 2710 }, { containerPort: 2711 }],
-    readinessProbe: { httpGet: { host: 'localhost', path: '/readyz', port: 2710 } },
+    readinessProbe: {
+      httpGet: { host: 'localhost', path: /^\/readyz\/[0-9a-f]{16}$/, port: 2710 },
+    },
     livenessProbe: { httpGet: { host: 'localhost', path: '/healthz', port: 2710 } },
   });
   t.equal(variables(server(daemonSet)).AWS_REGION, 'eu-central-1');
@@ -392,8 +394,8 @@ t.test('the examples of values', { skip }, async (t) => {
   );
   t.match(redis, {
     'redis-none.yaml': undefined,
-    'redis-node.yaml': { target: { kind: 'single', tls: false }, sharing: 'node' },
-    'redis-shared.yaml': { target: { kind: 'single', tls: true }, sharing: 'cluster' },
+    'redis-node.yaml': { target: { kind: 'server', tls: false }, sharing: 'node' },
+    'redis-shared.yaml': { target: { kind: 'server', tls: true }, sharing: 'cluster' },
   });
 });
 
@@ -485,6 +487,29 @@ t.test('the next pod starts beside the old one, unless told otherwise', { skip }
     // What the one tells the other goes through a folder of the node.
     t.match(podSpec(daemonSet).volumes[0].hostPath, { path: '/run/pod-identity-broker' });
   }
+});
+
+t.test('readiness is asked of the pod’s own process', { skip }, async (t) => {
+  const seen = new Set<string>();
+  for (const values of [
+    { daemonsets: ALL_VARIANTS, ...REGION },
+    { image: { ...REQUIRED.image, tag: '0.2.0' } },
+    { sessionScope: 'pod' },
+  ]) {
+    for (const daemonSet of ofKind(render(values), 'DaemonSet')) {
+      const { args, readinessProbe, livenessProbe } = server(daemonSet);
+      const { readyId } = parsed(args);
+      t.equal(readinessProbe.httpGet.path, `/readyz/${readyId}`);
+      t.equal(livenessProbe.httpGet.path, '/healthz');
+      t.notOk(seen.has(readyId ?? ''), 'which no other pod template has');
+      seen.add(readyId ?? '');
+    }
+  }
+  t.equal(seen.size, 5);
+  const agent = { readinessEndpoint: '/healthz' };
+  const [other] = ofKind(render({ agent }), 'DaemonSet');
+  t.equal(server(other).readinessProbe.httpGet.path, '/healthz', 'another path is asked as it is');
+  t.equal(parsed(server(other).args).readyId, undefined);
 });
 
 t.test('nothing that does not apply to pods on the host’s network', { skip }, async (t) => {

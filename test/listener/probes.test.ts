@@ -169,3 +169,27 @@ t.test('a busy EKS Auth and many clients fail no probe', async (t) => {
   t.equal((await ask(broker.probePort, '/readyz', 'GET', {})).status, 200);
   t.ok((await Promise.all(asked)).every(({ status }) => status === 503));
 });
+
+t.test('readiness that only this process answers', async (t) => {
+  const { address } = await serving(t, answering(404));
+  const probing = new Probes({
+    clock: systemClock,
+    addresses: () => [address],
+    incomplete: () => false,
+    workersReady: () => true,
+    readyId: 'version-2',
+  });
+  const { address: own } = await serving(t, (request, response) => {
+    if (!probing.handle(request, response)) response.writeHead(404).end();
+  });
+  const status = async (path: string) => (await ask(own.port, path, 'GET', {})).status;
+  t.equal(await status('/readyz/version-2'), 200);
+  t.equal(await status('/readyz/version-1'), 404, 'that of another pod');
+  t.equal(await status('/readyz/'), 404);
+  t.equal(await status('/healthz/version-2'), 404);
+  probing.succeeded = true;
+  t.equal(await status('/readyz/version-2'), 404, 'it may be asked in place of its successor');
+  t.equal(await status('/readyz'), 200);
+  probing.succeeded = false;
+  t.equal(await status('/readyz/version-2'), 200);
+});

@@ -7,6 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { type Cluster, given, startCluster } from '../faults/cluster.ts';
+import { ask } from '../support/ask.ts';
 import { type BrokerProcess, startBroker } from '../support/broker-process.ts';
 import { needsNamespaces } from '../support/needs.ts';
 import { associate, nodeFor } from '../support/node-cluster.ts';
@@ -92,8 +93,60 @@ t.test('a broker of another cluster is no successor', async (t) => {
     waitUntilReady: false,
   });
   await other.logged(({ reason }) => /it is of the cluster/.test(reason));
+  await first.logged(
+    ({ msg }) => msg === 'two brokers run on this node: the new one is no successor',
+  );
+  t.equal(
+    (await first.metrics()).get('pod_identity_broker_handovers_total{result="refused"}'),
+    1,
+    'which is counted where it is scraped',
+  );
   t.equal(await other.exited, 1, 'it ends instead of answering beside it');
   t.equal(await first.probe('readyz'), 200);
+});
+
+t.test('a broker whose socket is elsewhere waits, and says what it found', async (t) => {
+  const cluster = await startCluster(t);
+  const first = await cluster.broker();
+  const folder = await mkdtemp(join(tmpdir(), 'broker-'));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  const other = await startBroker({
+    t,
+    simulator: cluster.simulator,
+    args: [`--admin-socket=${folder}/admin.sock`],
+    succeeds: first,
+    waitUntilReady: false,
+  });
+  await other.logged(({ level, reason }) => level === 'error' && /it has the port/.test(reason));
+  t.equal(await first.stop(), 0);
+  await other.logged(({ msg }) => msg === 'ready');
+  t.equal((await other.metrics()).get('pod_identity_broker_handovers_total{result="refused"}'), 1);
+});
+
+t.test('readiness of a pod is never another one’s', async (t) => {
+  const cluster = await startCluster(t);
+  const first = await cluster.broker({ args: ['--ready-id=version-1'] });
+  const ready = async (id: string) =>
+    (await ask(first.probePort, `/readyz/${id}`, 'GET', {}).catch(() => ({ status: 0 }))).status;
+  t.equal(await ready('version-1'), 200);
+  t.equal(await ready('version-2'), 404, 'asked in place of one that has just been started');
+  let before = first;
+  // One of the same template has the same id: the old one is not taken for it either.
+  for (const id of ['version-2', 'version-2', 'version-3']) {
+    const next = await startBroker({
+      t,
+      simulator: cluster.simulator,
+      args: [`--token-issuer=${cluster.simulator.issuer}`, `--ready-id=${id}`],
+      succeeds: before,
+      waitUntilReady: false,
+    });
+    await next.logged(({ msg }) => msg === 'ready');
+    t.equal(await ready(id), 200);
+    t.equal(await before.stop(), 0);
+    t.equal(await ready(id), 200);
+    t.equal(await ready('version-1'), 404);
+    before = next;
+  }
 });
 
 const LOAD = fileURLToPath(new URL('../support/pod-load.ts', import.meta.url));

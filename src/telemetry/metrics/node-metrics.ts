@@ -2,6 +2,8 @@ import type { Counter, Registry } from 'prom-client';
 import type { DurationMs } from '../../clock.ts';
 import { counter, readGauge, seconds } from './declare.ts';
 
+const HAND_OVERS = ['taken', 'given', 'reclaimed', 'overdue', 'refused'];
+
 /** What is read about the node and the broker's place on it. */
 export interface NodeSources {
   /** By how much the node's clock is ahead of the service's, in ms. */
@@ -23,9 +25,11 @@ export class NodeMetrics {
     this.#registry = registry;
     this.handOvers = counter(registry, {
       name: 'pod_identity_broker_handovers_total',
-      help: 'Hand-overs between brokers on this node: taken, given, reclaimed (the successor ended), overdue (the predecessor still runs)',
+      help: 'Hand-overs between brokers on this node: taken, given, reclaimed (the successor ended), overdue (the predecessor still runs), refused (another broker runs, and there is no hand-over)',
       labels: ['result'],
     });
+    // There from the start, so that the first of each is an increase.
+    for (const result of HAND_OVERS) this.handOvers.inc({ result }, 0);
   }
 
   /** Adds what is read whenever the metrics are. */

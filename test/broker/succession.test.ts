@@ -1,0 +1,146 @@
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { createServer as createSocketServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Command } from 'commander';
+import t, { type Test } from 'tap';
+import { Succession } from '../../src/broker/succession.ts';
+import { addServerOptions, serverConfig } from '../../src/config/server-options.ts';
+import { errorBody, NOT_FOUND } from '../../src/listener/answers.ts';
+import { type HandOverActions, type Heir, handOver } from '../../src/listener/hand-over.ts';
+import { isBroker } from '../../src/listener/port-holder.ts';
+import { Metrics } from '../../src/telemetry/metrics/metrics.ts';
+import { ask } from '../support/ask.ts';
+import { capturedLog } from '../support/captured-log.ts';
+import { SessionsHarness } from '../support/sessions-harness.ts';
+import { until } from '../support/until.ts';
+
+/** A folder of this user's alone, under a name that is short enough for a socket in it. */
+function ownFolder(t: Test): string {
+  const folder = mkdtempSync(join(tmpdir(), 'broker-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  return folder;
+}
+
+/** A broker's side of hand-overs, with real sessions and metrics. */
+function setUp(t: Test, { folder = ownFolder(t), cluster = 'demo' } = {}) {
+  const { clock, sessions } = new SessionsHarness();
+  const metrics = new Metrics();
+  t.teardown(() => metrics.stop());
+  const { log, lines } = capturedLog();
+  const adminSocket = join(folder, 'admin.sock');
+  const succession = new Succession({
+    clock,
+    config: configOf(`--cluster-name=${cluster}`, `--admin-socket=${adminSocket}`),
+    log,
+    metrics: metrics.node,
+    sessions,
+    listener: { startProbes: async () => {}, stopProbes: async () => {}, succeeded: false },
+    admin: () => ({ start: async () => {}, release: () => {} }),
+  });
+  const count = async (result: string) => {
+    const text = await metrics.registry.metrics();
+    const line = new RegExp(
+      `^pod_identity_broker_handovers_total{result="${result}"} (\\d+)$`,
+      'm',
+    );
+    return Number(line.exec(text)?.[1]);
+  };
+  return { clock, lines, succession, count, adminSocket };
+}
+
+function configOf(...args: readonly string[]) {
+  const command = addServerOptions(new Command('server')).exitOverride();
+  return serverConfig(command.parse(args, { from: 'user' }), {});
+}
+
+/** A broker that hands over as it is told, on a socket; the test ends it. */
+async function predecessor(t: Test, adminSocket: string, actions: HandOverActions) {
+  const server = createServer((request, response) => void handOver(request, response, actions));
+  server.listen(adminSocket);
+  await once(server, 'listening');
+  const end = () => {
+    server.closeAllConnections();
+    server.close();
+  };
+  t.teardown(end);
+  return end;
+}
+
+const GIVING: HandOverActions = {
+  offer: () => [],
+  release: async () => {},
+  reclaim: async () => {},
+};
+
+t.test('a predecessor that is not stopped within a minute is an error', async (t) => {
+  const folder = ownFolder(t);
+  const { clock, lines, succession, count, adminSocket } = setUp(t, { folder });
+  await predecessor(t, adminSocket, GIVING);
+  t.ok(await succession.succeed());
+  t.equal(await count('taken'), 1);
+  await clock.advance(59_999);
+  t.equal(await count('overdue'), 0);
+  await clock.advance(1);
+  t.equal(await count('overdue'), 1);
+  t.match(lines.at(-1), { level: 'error', msg: /two brokers run on this node/ });
+});
+
+t.test('one that is stopped in time is none', async (t) => {
+  const folder = ownFolder(t);
+  const { clock, lines, succession, count, adminSocket } = setUp(t, { folder });
+  const end = await predecessor(t, adminSocket, GIVING);
+  t.ok(await succession.succeed());
+  end();
+  await until(() => lines.some(({ msg }) => /before this one has ended/.test(msg)), 'its end');
+  await clock.advance(600_000);
+  t.equal(await count('overdue'), 0);
+});
+
+t.test('one that does not hand over is an error, on both sides', async (t) => {
+  const folder = ownFolder(t);
+  const second = setUp(t, { folder, cluster: 'another' });
+  const first = setUp(t);
+  const asked: Partial<Heir>[] = [];
+  await predecessor(t, second.adminSocket, {
+    ...GIVING,
+    offer: (heir) => {
+      asked.push(heir);
+      return first.succession.actions.offer(heir);
+    },
+  });
+  t.equal(await second.succession.succeed(), undefined);
+  t.match(asked, [{ clusterName: 'another' }]);
+  for (const side of [first, second]) {
+    t.equal(await side.count('refused'), 1);
+    t.match(side.lines, [{ level: 'error', msg: /^two brokers run on this node/ }]);
+  }
+  t.match(second.lines[0]?.reason, /it is of the cluster demo/);
+});
+
+t.test('a port that another broker has, whose socket is elsewhere', async (t) => {
+  const { lines, succession, count } = setUp(t);
+  t.equal(await succession.succeed(), undefined, 'nobody is on the socket');
+  t.strictSame(lines, []);
+  const broker = createServer((_request, response) => {
+    response.writeHead(404).end(errorBody(NOT_FOUND));
+  });
+  const agent = createServer((_request, response) => {
+    response.writeHead(404).end('404 page not found\n');
+  });
+  const deaf = createSocketServer((socket) => socket.destroy());
+  const addresses = [];
+  for (const server of [agent, deaf, broker]) {
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    t.teardown(() => server.close());
+    addresses.push({ host: '127.0.0.1', port: (server.address() as { port: number }).port });
+  }
+  t.strictSame(await Promise.all(addresses.map(isBroker)), [false, false, true]);
+  for (const address of addresses) await succession.findsTaken(address);
+  t.equal(await count('refused'), 1);
+  t.match(lines, [{ level: 'error', reason: /it has the port/ }]);
+  t.equal((await ask(addresses[2]?.port ?? 0, '/', 'GET', {})).status, 404);
+});

@@ -4,6 +4,7 @@ import {
   nullable,
   number,
   object,
+  oneOf,
   type Reader,
   record,
 } from '../../src/simulator/read-json.ts';
@@ -98,7 +99,12 @@ const shape = {
     serviceAccounts,
     overSeconds: number({ min: 0, max: 600 }),
   }),
-  restart: object({ ...eksAuth, pods, serviceAccounts }),
+  restart: object({
+    ...eksAuth,
+    pods,
+    serviceAccounts,
+    signals: someOf(oneOf(['SIGTERM', 'SIGKILL'])),
+  }),
   cluster: object({
     ...eksAuth,
     brokers: whole(2, 100),

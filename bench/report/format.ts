@@ -5,14 +5,15 @@ export function count(value: number): string {
   return Math.round(value).toLocaleString('en-US');
 }
 
-/** `0.93 (0.91–0.95)`: the median and how far the turns reach. */
+/** `0.93 (0.91–0.95)`: the median and how far the turns reach; `0.93` of a single one. */
 export function ratio({ median, min, max }: Spread): string {
-  return `${median.toFixed(2)} (${min.toFixed(2)}–${max.toFixed(2)})`;
+  const shown = median.toFixed(2);
+  return min === max ? shown : `${shown} (${min.toFixed(2)}–${max.toFixed(2)})`;
 }
 
 /** `28,100 (27,000–29,200)` */
 export function countSpread({ median, min, max }: Spread): string {
-  return `${count(median)} (${count(min)}–${count(max)})`;
+  return min === max ? count(median) : `${count(median)} (${count(min)}–${count(max)})`;
 }
 
 /** Milliseconds, with as many decimals as they deserve. */

@@ -21,6 +21,7 @@ export function medianOf<T>(
   rounds: readonly T[],
   read: (round: T) => number | undefined,
 ): number | undefined {
-  const known = rounds.map(read).filter((value) => value !== undefined);
+  // Only the round: what is read may take further, optional parameters.
+  const known = rounds.map((round) => read(round)).filter((value) => value !== undefined);
   return known.length === 0 ? undefined : spread(known).median;
 }

@@ -54,8 +54,9 @@ export function densityReport(figures: readonly DensityFigures[]): ScenarioRepor
 function headline(shared: DensityFigures, baseline: DensityFigures): string {
   const calls = allCalls(shared);
   const before = allCalls(baseline);
+  const { pods, processes, serviceAccounts } = shared;
   return (
-    `${label(shared)}: ${(before / calls).toFixed(0)}x fewer calls to EKS Auth than in token ` +
+    `${count(pods)} pods × ${processes} processes, ${serviceAccounts} service accounts: ${(before / calls).toFixed(0)}x fewer calls to EKS Auth than in token ` +
     `scope (${count(calls)}, not ${count(before)}), for one wave and one rotation of all tokens`
   );
 }

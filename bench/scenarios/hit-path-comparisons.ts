@@ -11,7 +11,10 @@ export interface Comparison {
   readonly other: ServerName;
   readonly connection: HitSeries['connection'];
   readonly load: HitSeries['load'];
-  /** Requests a second; undefined where the load was the bound, or nothing was answered. */
+  /**
+   * Requests a second, of the turns that the load did not bound; undefined where it bounded half
+   * of them or more, or nothing was answered.
+   */
   readonly rate: Spread | undefined;
   /** CPU time for a request: the other's part of this server's. */
   readonly cpu: Spread | undefined;
@@ -42,8 +45,10 @@ function isPair(mine: ServerName, other: ServerName, what: 'others' | 'extras'):
 
 function comparison(mine: HitSeries, other: HitSeries): Comparison {
   const pairs = mine.turns.map((turn, index) => [turn, other.turns[index] as HitTurn] as const);
-  const bound = pairs.some(([turn, beside]) => turn.boundByLoad || beside.boundByLoad);
-  const rates = pairs.map(([turn, beside]) => turn.requestsPerSecond / beside.requestsPerSecond);
+  // A turn that the load bounded says nothing of its server; most of them have to.
+  const telling = pairs.filter(([turn, beside]) => !turn.boundByLoad && !beside.boundByLoad);
+  const bound = telling.length * 2 <= pairs.length;
+  const rates = telling.map(([turn, beside]) => turn.requestsPerSecond / beside.requestsPerSecond);
   const cpus = pairs.map(
     ([turn, beside]) =>
       (beside.cpuMicroseconds ?? Number.NaN) / (turn.cpuMicroseconds ?? Number.NaN),

@@ -73,7 +73,7 @@ function extrasHeadline(comparisons: readonly Comparison[], mode: Connection): s
     .filter(({ connection, load }) => connection === mode && load === 'wrk')
     .map(({ server, rate, cpu }) => {
       const figure = rate ?? cpu;
-      const means = rate === undefined ? ' by CPU per request' : '';
+      const means = rate === undefined ? ' by CPU' : '';
       return `${SERVER[server].replace('broker ', '')} ${figure === undefined ? '–' : ratio(figure)}${means}`;
     });
   return told.length === 0 ? [] : [`${MODE[mode]}, beside the broker as it is: ${told.join(', ')}`];
@@ -93,7 +93,8 @@ function ratioRows(comparisons: readonly Comparison[]): Pick<Table, 'columns' | 
 
 function notes({ tokenBytes, bodyBytes, pinned }: HitPathSetting): string[] {
   return [
-    'Median of the turns (least–most), each turn beside the other server’s in the same round.',
+    'Median of the turns (least–most), each turn beside the other server’s in the same round; turns',
+    'that the load bounded are left out, and where they are half of them or more, it says so.',
     `Tokens of ${count(tokenBytes)} bytes (signed with RS256, as EKS does it), bodies of ${count(bodyBytes)} bytes.`,
     ...(pinned ? [] : ['Nothing was pinned: this machine has one core, or no taskset.']),
   ];
@@ -106,7 +107,8 @@ function figureTable(series: readonly HitSeries[], withPeer: boolean): Table {
       '',
       'load',
       'requests/s',
-      'CPU µs/request',
+      'turns bound by load',
+      'CPU µs per request',
       'p50',
       'p99',
       'p99.9',
@@ -118,7 +120,8 @@ function figureTable(series: readonly HitSeries[], withPeer: boolean): Table {
     rows: series.map(({ server, connection, load, turns }) => [
       `${SERVER[server]}, ${MODE[connection]}`,
       load,
-      `${countSpread(spread(turns.map((turn) => turn.requestsPerSecond)))}${turns.some(({ boundByLoad }) => boundByLoad) ? ' bound by load' : ''}`,
+      countSpread(spread(turns.map((turn) => turn.requestsPerSecond))),
+      count(turns.filter(({ boundByLoad }) => boundByLoad).length),
       median(
         turns,
         (turn) => turn.cpuMicroseconds,

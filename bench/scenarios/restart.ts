@@ -15,13 +15,12 @@ import { leftOut } from '../report/results.ts';
 import type { Bench, Scenario } from '../scenario.ts';
 import { NO_REDIS, redisVersion, startRedis } from '../servers/redis.ts';
 
-const SIGNALS = ['SIGTERM', 'SIGKILL'] as const;
 const POD = { startAt: 0, patience: 30_000, tries: 10, pause: 1_000 } satisfies Partial<Client>;
 
 interface RestartFigures {
   readonly scope: SessionScope;
   readonly redis: boolean;
-  readonly signal: (typeof SIGNALS)[number];
+  readonly signal: 'SIGTERM' | 'SIGKILL';
   readonly callsBefore: number;
   readonly callsAfter: number;
   readonly readyAfterMs: number;
@@ -33,12 +32,12 @@ export const restart: Scenario = {
   name: 'restart',
   shows: 'calls to EKS Auth, and the time to the first answer, after a restart with warm sessions',
   async run(bench) {
-    const { pods, serviceAccounts } = bench.config.restart;
+    const { pods, serviceAccounts, signals } = bench.config.restart;
     if (redisVersion() === undefined) return leftOut(NO_REDIS);
     const figures: RestartFigures[] = [];
     for (const scope of SESSION_SCOPES) {
       for (const redis of [false, true]) {
-        for (const signal of SIGNALS) figures.push(await restarted(bench, scope, redis, signal));
+        for (const signal of signals) figures.push(await restarted(bench, scope, redis, signal));
       }
     }
     const warm = figures.filter(({ redis }) => redis);

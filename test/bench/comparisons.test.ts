@@ -1,6 +1,6 @@
 import t from 'tap';
 import { inTurns, sideBySide } from '../../bench/harness/variants.ts';
-import { overRounds } from '../../bench/report/rounds.ts';
+import { medianOf, overRounds } from '../../bench/report/rounds.ts';
 import type { Bench } from '../../bench/scenario.ts';
 import { withLateness } from '../../bench/scenarios/burst-lateness.ts';
 import { checkCluster } from '../../bench/scenarios/cluster-promises.ts';
@@ -61,6 +61,15 @@ t.test('a figure over rounds', async (t) => {
   t.equal(overRounds([2], String), '2');
   t.equal(overRounds([2, undefined, 9, 4], String), '4 (2–9)');
   t.equal(overRounds([undefined], String), '–');
+  t.equal(
+    medianOf([1, 9, 4], (value, factor = 1) => value * factor),
+    4,
+    'the reader is given the round, and nothing else',
+  );
+  t.equal(
+    medianOf([1], () => undefined),
+    undefined,
+  );
 });
 
 t.test('whether a load was the bound', async (t) => {
@@ -95,6 +104,12 @@ t.test('comparisons', async (t) => {
   ]);
   const [bound] = compare([series('broker', [90]), series('bare', [100], true)], 'others');
   t.match(bound, { rate: undefined, cpu: { median: 0.9 } }, 'by CPU alone');
+  const some = {
+    ...series('bare', [100, 100, 100]),
+    turns: [...series('bare', [100, 100]).turns, ...series('bare', [1], true).turns],
+  };
+  const [left] = compare([series('broker', [90, 90, 90]), some], 'others');
+  t.match(left, { rate: { min: 0.9, max: 0.9 } }, 'a few bound turns are left out');
   const [silent] = compare([series('broker', [90]), series('peer', [0])], 'others');
   t.equal(silent?.rate, undefined, 'no ratio to one that answers nothing');
 });

@@ -63,7 +63,9 @@ export class AdminSocket {
     this.#server = createServer({ requestTimeout: 0 }, (request, response) => {
       this.#handle(request, response).catch((error: unknown) => {
         log.error({ err: error }, 'a command of the operator failed');
-        answer(response, 500, { message: 'the broker failed; its log says how' });
+        // An exchange that lasts has begun its answer, and may have ended it.
+        if (response.headersSent) response.destroy();
+        else answer(response, 500, { message: 'the broker failed; its log says how' });
       });
     });
   }

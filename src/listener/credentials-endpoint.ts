@@ -114,7 +114,7 @@ export class CredentialsEndpoint {
     if (!this.#isProbe(request)) {
       const outcome = answer === TOO_MANY_REQUESTS ? 'limited' : 'invalid';
       this.#count(answer.status, outcome, startedAt, socket);
-      this.#logRefusal(answer, source);
+      this.#logRefusal(answer, addressOf(socket));
     }
     if (answer === BODY_NOT_ALLOWED) {
       sources.charge(socket);
@@ -126,17 +126,17 @@ export class CredentialsEndpoint {
   }
 
   #count(status: number, outcome: RequestOutcome, startedAt: DurationMs, socket: Socket): void {
-    const { metrics, clock, lines, sources } = this.#options;
+    const { metrics, clock, lines } = this.#options;
     const duration = clock.elapsed() - startedAt;
     metrics.requests.answered(status, outcome, duration);
     lines?.write(
-      { address: sources.of(socket).address, status, outcome, milliseconds: duration },
+      { address: addressOf(socket), status, outcome, milliseconds: duration },
       'request',
     );
   }
 
   /** Says which requests are turned away; a client that errs goes on erring. */
-  #logRefusal({ status, code, message: reason }: ErrorAnswer, { address }: Source): void {
+  #logRefusal({ status, code, message: reason }: ErrorAnswer, address: string): void {
     if (status === NOT_FOUND.status || status === METHOD_NOT_ALLOWED.status) return;
     this.#options.faults.report(`${code} ${reason}`, {
       level: 'info',
@@ -171,19 +171,23 @@ export class CredentialsEndpoint {
     trace: RequestTrace | undefined,
   ): void {
     const { token, socket, startedAt } = asked;
-    const { requests, sources } = this.#options;
+    const { requests, sources, clock } = this.#options;
     // Judging costs as much as a refusal: who sends many new tokens at once pays for all of them
     // before the first is judged, and is given back what it paid for the good ones.
     const charged = requests.isNew(token);
-    if (charged) source.charge();
+    if (charged) source.charge(startedAt);
+    const address = addressOf(socket);
     sources.waits(socket);
-    requests.obtain(token, source.address, trace).then(
+    requests.obtain(token, address, trace).then(
       (answer) => {
         sources.answered(socket);
         if (answer.kind === 'bad-token' || answer.kind === 'wrong-pod') {
-          if (!charged) source.charge();
+          if (!charged) source.charge(clock.elapsed());
           sources.refused(source);
-        } else if (charged) source.refund();
+        } else if (charged && (answer.kind === 'credentials' || requests.isVerified(token))) {
+          // What nobody has proven is not given back: keys that cannot be had make nothing cheap.
+          source.refund();
+        }
         if (answer.kind === 'credentials') {
           this.#give(response, answer.body, trace);
           this.#count(200, answer.outcome, startedAt, socket);
@@ -191,7 +195,7 @@ export class CredentialsEndpoint {
         }
         const error = errorAnswer(answer);
         this.#count(error.status, failureOutcome(answer.kind, error.status), startedAt, socket);
-        if (answer.kind === 'bad-token') this.#logRefusal(error, source);
+        if (answer.kind === 'bad-token') this.#logRefusal(error, address);
         this.#fail(response, error, trace);
       },
       (error: unknown) => {
@@ -254,6 +258,11 @@ interface Asked {
 /** Whether a body follows (RFC 9112, section 6): it would be read to the end for nothing. */
 function hasBody({ 'transfer-encoding': coding, 'content-length': length }: IncomingHttpHeaders) {
   return coding !== undefined || (length !== undefined && length !== '0');
+}
+
+/** One that was reset before it was asked about has none. */
+function addressOf(socket: Socket): string {
+  return socket.remoteAddress ?? '';
 }
 
 function failureOutcome(

@@ -86,16 +86,10 @@ export function createHttpServer(options: HttpServerOptions): Server {
     response.writeHead(417, { Connection: 'close', 'Content-Length': 0 }).end();
     discardRest(request.socket);
   });
-  // Before Node's own listener, which gives each connection a parser.
-  const [accept] = server.listeners('connection') as [(socket: Socket) => void];
-  server.removeAllListeners('connection').on('connection', (socket: Socket) => {
-    if (sources.connected(socket) || isProbe(socket)) {
-      accept.call(server, socket);
-      guardParser(socket);
-      return;
-    }
+  acceptOnly(server, (socket) => {
+    if (sources.connected(socket) || isProbe(socket)) return true;
     onTooMany();
-    socket.destroy();
+    return false;
   });
   server.maxHeadersCount = 100;
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
@@ -166,6 +160,20 @@ function tooManyPipelined(socket: GuardedSocket): boolean {
   const pipelined = (socket[PIPELINED] ?? 0) + 1;
   socket[PIPELINED] = pipelined;
   return pipelined > MAX_PIPELINED;
+}
+
+/** Has a server close the connections that it is not to accept, before they cost a parser. */
+export function acceptOnly(server: Server, admits: (socket: Socket) => boolean): void {
+  // Node's own listener gives each connection its parser.
+  const [accept] = server.listeners('connection') as [(socket: Socket) => void];
+  server.removeAllListeners('connection').on('connection', (socket: Socket) => {
+    if (!admits(socket)) {
+      socket.destroy();
+      return;
+    }
+    accept.call(server, socket);
+    guardParser(socket);
+  });
 }
 
 /**

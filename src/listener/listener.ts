@@ -1,4 +1,4 @@
-import { createServer, type Server } from 'node:http';
+import type { Server } from 'node:http';
 import { type AddressInfo, isIP } from 'node:net';
 import type { Clock, DurationMs, Timer } from '../clock.ts';
 import type { Config } from '../config/config.ts';
@@ -12,11 +12,18 @@ import type { Tracing } from '../telemetry/tracing.ts';
 import { CredentialsEndpoint } from './credentials-endpoint.ts';
 import { createHttpServer, stopListening } from './http-server.ts';
 import { ListenError, type ListenOptions, listen } from './listening.ts';
+import { MetricsPage } from './metrics-page.ts';
+import { createOperatorServer } from './operator-server.ts';
 import { type ProbedAddress, Probes } from './probes.ts';
 import { Sources } from './sources.ts';
 
 /** How long connections that are idle stay open when the broker stops. */
 const LINGER: DurationMs = 500;
+
+/** Requests a second for the metrics page from one pod's address. */
+const MAX_PAGES = 10;
+/** Connections to the ports of probes and metrics: each lasts for one request. */
+const OPERATOR_LIMITS = { connections: 16, connectionsInAll: 64 };
 
 /** How often addresses are forgotten that nothing is held against. */
 const SWEEP_INTERVAL: DurationMs = 10_000;
@@ -50,6 +57,9 @@ export class Listener {
   #doneWithout = 0;
   readonly #own: OwnAddresses;
   readonly #sources: Sources;
+  readonly #scrapers: Sources;
+  readonly #probers: Sources;
+  readonly #page: MetricsPage;
   readonly #faults: RepeatedFaults;
   readonly #lines: BoundedLines | undefined;
   #sweep: Timer | undefined;
@@ -61,7 +71,11 @@ export class Listener {
     const { requests, metrics, log, config, clock } = options;
     this.#own = new OwnAddresses(clock);
     const refused = () => metrics.requests.connectionsRefused.inc();
-    this.#sources = new Sources(clock, config.maxPodQps, refused);
+    this.#sources = new Sources(clock, { rate: config.maxPodQps, onEviction: refused });
+    this.#scrapers = new Sources(clock, { ...OPERATOR_LIMITS, rate: MAX_PAGES });
+    // The kubelet's address is that of all host-network pods: how often it asks is not bounded.
+    this.#probers = new Sources(clock, { ...OPERATOR_LIMITS, rate: 0 });
+    this.#page = new MetricsPage(clock, metrics.registry, log);
     this.#faults = new RepeatedFaults(clock, log);
     this.#lines = BoundedLines.of(clock, log);
     this.#awaited = config.bindHosts.length;
@@ -185,7 +199,7 @@ export class Listener {
 
   #sweepLater(): void {
     this.#sweep = this.#options.clock.setTimeout(() => {
-      this.#sources.sweep();
+      for (const sources of [this.#sources, this.#scrapers, this.#probers]) sources.sweep();
       this.#sweepLater();
     }, SWEEP_INTERVAL);
     this.#sweep.unref();
@@ -226,17 +240,18 @@ export class Listener {
   }
 
   async #listenForProbes(): Promise<void> {
-    const handle = () =>
-      createServer((request, response) => {
-        if (!this.#probes.handle(request, response)) response.writeHead(404).end();
-      });
     const { probePort } = this.#options.config;
     await Promise.all(
       [
         { host: '127.0.0.1', optional: false },
         { host: '::1', optional: true },
       ].map(async ({ host, optional }) => {
-        const server = handle();
+        const server = createOperatorServer({
+          sources: this.#probers,
+          handler: (request, response) => {
+            if (!this.#probes.handle(request, response)) response.writeHead(404).end();
+          },
+        });
         if (await this.#listen(server, host, probePort, { optional })) {
           this.#otherServers.push(server);
         }
@@ -245,23 +260,14 @@ export class Listener {
   }
 
   async #listenForMetrics(): Promise<void> {
-    const { config, metrics, log } = this.#options;
-    const server = createServer((request, response) => {
-      if (this.#probes.handle(request, response)) return;
-      if (request.url?.split('?', 1)[0] !== '/metrics') {
-        response.writeHead(404).end();
-        return;
-      }
-      metrics.registry.metrics().then(
-        (text) => {
-          response.writeHead(200, { 'Content-Type': metrics.registry.contentType });
-          response.end(text);
-        },
-        (error: unknown) => {
-          log.error({ err: error }, 'metrics cannot be read');
-          response.writeHead(500).end();
-        },
-      );
+    const { config } = this.#options;
+    const server = createOperatorServer({
+      sources: this.#scrapers,
+      handler: (request, response) => {
+        if (this.#probes.handle(request, response)) return;
+        if (request.url?.split('?', 1)[0] === '/metrics') this.#page.answer(response);
+        else response.writeHead(404).end();
+      },
     });
     await this.#listen(server, config.metricsAddress, config.metricsPort);
     this.#otherServers.push(server);

@@ -6,6 +6,9 @@ import type { Clock, DurationMs } from '../clock.ts';
 /** How long one address may take to answer a probe. */
 const TIMEOUT: DurationMs = 900;
 
+/** How long what was found is told to others who ask. */
+const SHARED_FOR: DurationMs = 500;
+
 /** The header by which the broker knows its own probes. */
 export const PROBE_HEADER = 'x-probe';
 
@@ -16,6 +19,12 @@ export interface ProbedAddress {
   readonly port: number;
   /** What a name came to. Default is `host`. */
   readonly ip?: string;
+}
+
+/** What a probe is answered: 408 when an address did not answer in time. */
+export interface Health {
+  readonly status: 200 | 408 | 500;
+  readonly reason: string;
 }
 
 /** What {@link Probes} looks at. */
@@ -42,6 +51,9 @@ export class Probes {
   readonly secret = randomUUID();
   /** A successor is there, whose readiness this process must not be taken for. */
   succeeded = false;
+  readonly #latest: Partial<
+    Record<'ready' | 'healthy', { readonly at: number; readonly health: Promise<Health> }>
+  > = {};
   /** Local ends of the connections that are open to be probed. */
   readonly #ends = new Set<string>();
 
@@ -54,7 +66,8 @@ export class Probes {
    * everything else, as the existing agent does. Pods on the host's network share the port of the
    * probes, so that one that waits for it is asked in the person of the one that has it: what is
    * asked of this process alone is `/readyz/` with its id behind it, which the existing agent and
-   * other versions have not.
+   * other versions have not. Those who ask within half a second are told the same: each
+   * check costs a connection to every address.
    *
    * @returns Whether the request was for one of these.
    */
@@ -62,11 +75,21 @@ export class Probes {
     const path = request.url?.split('?', 1)[0];
     const ready = path === '/readyz' || this.#isOwnReadiness(path);
     if (!ready && path !== '/healthz') return false;
-    void this.check(ready).then(({ status, reason }) => {
+    void this.#shared(ready).then(({ status, reason }) => {
       response.writeHead(status, { 'Content-Type': 'text/plain; charset=utf-8' });
       response.end(`${reason}\n`);
     });
     return true;
+  }
+
+  #shared(ready: boolean): Promise<Health> {
+    const kind = ready ? 'ready' : 'healthy';
+    const now = this.#options.clock.elapsed();
+    const latest = this.#latest[kind];
+    if (latest !== undefined && now < latest.at + SHARED_FOR) return latest.health;
+    const health = this.check(ready);
+    this.#latest[kind] = { at: now, health };
+    return health;
   }
 
   /**
@@ -88,9 +111,7 @@ export class Probes {
    * @param ready - Ask for readiness: every address is there. A broker that waits for the port
    *   of its predecessor is not ready, but to kill it would help nobody.
    */
-  async check(
-    ready: boolean,
-  ): Promise<{ readonly status: 200 | 408 | 500; readonly reason: string }> {
+  async check(ready: boolean): Promise<Health> {
     const { addresses, incomplete, workersReady } = this.#options;
     const bound = addresses();
     if (ready && incomplete()) return { status: 500, reason: 'not all addresses are bound yet' };
@@ -101,16 +122,10 @@ export class Probes {
   }
 
   /** Asks one address for a path that it does not have; only the broker answers 404 to that. */
-  #probe({
-    host,
-    port,
-    ip = host,
-  }: ProbedAddress): Promise<{ readonly status: 408 | 500; readonly reason: string } | undefined> {
+  #probe({ host, port, ip = host }: ProbedAddress): Promise<Health | undefined> {
     const { clock } = this.#options;
     const name = host.includes(':') ? `[${host}]` : host;
-    const { promise, resolve } = Promise.withResolvers<
-      { readonly status: 408 | 500; readonly reason: string } | undefined
-    >();
+    const { promise, resolve } = Promise.withResolvers<Health | undefined>();
     let end = '';
     const asked = request(
       {

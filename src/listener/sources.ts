@@ -15,12 +15,17 @@ const TOLERATED_EXCESS = 3;
 const FLOOD_SECONDS = 2 * BURST_SECONDS;
 /** Seconds for which an address that floods is shut out. */
 const SHUT_OUT_SECONDS = 1;
-/** By how much the node's own addresses may exceed a pod's: host-network pods share them. */
+/**
+ * By how much all addresses of the node's own may together exceed a pod's: host-network pods share
+ * them, and each of these can take any of them.
+ */
 const NODE_FACTOR = 10;
+/** What all addresses of the node's own count as. */
+const NODE = 'node';
 /** Connections open at once from one pod's address, beyond as many of which nobody asks whose. */
-const MOST_CONNECTIONS = 256;
+const MAX_CONNECTIONS = 256;
 /** Connections open at once in all; beyond it a new one takes the place of an old one. */
-const MOST_CONNECTIONS_IN_ALL = 10_000;
+const MAX_CONNECTIONS_IN_ALL = 10_000;
 /** After a refusal it takes twice the burst, at most, until nobody owes anything. */
 const OWED_FOR: DurationMs = 2 * BURST_SECONDS * 1_000;
 
@@ -30,91 +35,104 @@ const COUNTED = Symbol('counted');
 const WAITING = Symbol('waiting');
 type KnownSocket = Socket & { [COUNTED]?: Source | undefined; [WAITING]?: number };
 
-/** One address that requests come from. */
+/** Where requests come from: the address of a pod, or the node itself. */
 export class Source {
-  readonly address: string;
-  readonly rate: number;
-  readonly mostConnections: number;
+  readonly #rate: number;
+  readonly maxConnections: number;
   /** Connections that count for it, in the order in which they came. */
   readonly connections = new Set<KnownSocket>();
-  tokens: number;
-  filledAt: DurationMs;
+  #tokens: number;
+  #filledAt: DurationMs;
   /** Requests beyond its rate, less those that are tolerated. */
-  excess = 0;
-  exceededAt: DurationMs = 0;
+  #excess = 0;
+  #exceededAt: DurationMs = 0;
   /** Until when its latest refusal is held against it. */
   owedUntil: DurationMs = Number.NEGATIVE_INFINITY;
 
-  constructor(address: string, rate: number, mostConnections: number, now: DurationMs) {
-    this.address = address;
-    this.rate = rate;
-    this.mostConnections = mostConnections;
-    this.tokens = rate * BURST_SECONDS;
-    this.filledAt = now;
+  constructor(rate: number, maxConnections: number, now: DurationMs) {
+    this.#rate = rate;
+    this.maxConnections = maxConnections;
+    this.#tokens = rate * BURST_SECONDS;
+    this.#filledAt = now;
   }
 
   /** Takes the price of a request; false when this address has used up its budget. */
   admit(now: DurationMs): boolean {
-    if (this.rate === 0) return true;
+    if (this.#rate === 0) return true;
     this.#fill(now);
-    if (this.tokens < 1) {
+    if (this.#tokens < 1) {
       this.#exceed(now);
       return false;
     }
-    this.tokens -= 1;
+    this.#tokens -= 1;
     return true;
   }
 
   /** It goes on and on after it was told to stop. */
   get floods(): boolean {
-    return this.excess > this.rate * FLOOD_SECONDS;
+    return this.#excess > this.#rate * FLOOD_SECONDS;
   }
 
   /** Takes nothing from this address for a while. */
   shutOut(): void {
-    this.excess = 0;
-    this.tokens = Math.min(this.tokens, -this.rate * SHUT_OUT_SECONDS);
+    this.#excess = 0;
+    this.#tokens = Math.min(this.#tokens, -this.#rate * SHUT_OUT_SECONDS);
   }
 
   #exceed(now: DurationMs): void {
-    const tolerated = ((now - this.exceededAt) * this.rate * TOLERATED_EXCESS) / 1_000;
-    this.excess = Math.max(0, this.excess - tolerated) + 1;
-    this.exceededAt = now;
+    const tolerated = ((now - this.#exceededAt) * this.#rate * TOLERATED_EXCESS) / 1_000;
+    this.#excess = Math.max(0, this.#excess - tolerated) + 1;
+    this.#exceededAt = now;
   }
 
   /** A request of this address is refused: that costs more than one that is not. */
-  charge(): void {
-    this.tokens = Math.max(this.tokens - (REFUSAL_COST - 1), -this.rate * BURST_SECONDS);
+  charge(now: DurationMs): void {
+    this.#fill(now);
+    this.#tokens = Math.max(this.#tokens - (REFUSAL_COST - 1), -this.#rate * BURST_SECONDS);
   }
 
   /** What was charged for a request that was not refused after all. */
   refund(): void {
-    this.tokens += REFUSAL_COST - 1;
+    this.#tokens += REFUSAL_COST - 1;
   }
 
   /** Its refusals have cost all of its budget. */
   owes(now: DurationMs): boolean {
-    if (this.rate === 0 || now >= this.owedUntil) return false;
+    if (this.#rate === 0 || now >= this.owedUntil) return false;
     this.#fill(now);
-    return this.tokens < 1;
+    return this.#tokens < 1;
   }
 
   #fill(now: DurationMs): void {
-    const most = this.rate * BURST_SECONDS;
-    this.tokens = Math.min(most, this.tokens + ((now - this.filledAt) * this.rate) / 1_000);
-    this.filledAt = now;
+    const most = this.#rate * BURST_SECONDS;
+    this.#tokens = Math.min(most, this.#tokens + ((now - this.#filledAt) * this.#rate) / 1_000);
+    this.#filledAt = now;
   }
 
   /** How much of what it may hold of connections it holds. */
   get crowding(): number {
-    return this.connections.size / this.mostConnections;
+    return this.connections.size / this.maxConnections;
   }
 
   /** Nothing is held against it any more. */
   forgettable(now: DurationMs): boolean {
     if (this.connections.size > 0) return false;
-    return this.tokens + ((now - this.filledAt) * this.rate) / 1_000 >= this.rate * BURST_SECONDS;
+    return (
+      this.#tokens + ((now - this.#filledAt) * this.#rate) / 1_000 >= this.#rate * BURST_SECONDS
+    );
   }
+}
+
+/** What {@link Sources} bounds. */
+export interface SourceLimits {
+  /** Requests a second from one pod's address; 0: no bound. */
+  readonly rate: number;
+  /** Connections open at once from one pod's address. Default is 256. */
+  readonly connections?: number;
+  /** Connections open at once in all. Default is 10,000. */
+  readonly connectionsInAll?: number;
+  /** Called when a connection makes room for another. */
+  readonly onEviction?: () => void;
 }
 
 /**
@@ -123,22 +141,21 @@ export class Source {
  */
 export class Sources {
   readonly #clock: Clock;
-  readonly #rate: number;
-  readonly #onEviction: () => void;
+  readonly #limits: Required<SourceLimits>;
   readonly #sources = new Map<string, Source>();
   #connections = 0;
   #owedUntil: DurationMs = Number.NEGATIVE_INFINITY;
   readonly #own: OwnAddresses;
 
-  /**
-   * @param rate - Requests a second from one pod's address; 0: no bound.
-   * @param onEviction - Called when a connection makes room for another.
-   */
-  constructor(clock: Clock, rate: number, onEviction: () => void = () => undefined) {
+  constructor(clock: Clock, limits: SourceLimits) {
     this.#clock = clock;
-    this.#rate = rate;
+    this.#limits = {
+      connections: MAX_CONNECTIONS,
+      connectionsInAll: MAX_CONNECTIONS_IN_ALL,
+      onEviction: () => undefined,
+      ...limits,
+    };
     this.#own = new OwnAddresses(clock);
-    this.#onEviction = onEviction;
     const release = (socket: KnownSocket) => {
       this.#connections -= 1;
       socket[COUNTED]?.connections.delete(socket);
@@ -165,14 +182,15 @@ export class Sources {
    *   address owes for refusals: to answer it, even to turn it away, costs all others.
    */
   connected(socket: Socket): boolean {
-    const crowded = this.#connections >= MOST_CONNECTIONS;
+    const { connections, connectionsInAll } = this.#limits;
+    const crowded = this.#connections >= connections;
     const now = this.#clock.elapsed();
     if (crowded || now < this.#owedUntil) {
       const source = this.of(socket);
       if (source.owes(now)) return false;
       if (crowded) {
-        if (source.connections.size >= source.mostConnections) return false;
-        if (this.#connections >= MOST_CONNECTIONS_IN_ALL && !this.#makeRoom()) return false;
+        if (source.connections.size >= source.maxConnections) return false;
+        if (this.#connections >= connectionsInAll && !this.#makeRoom()) return false;
         source.connections.add(socket);
         (socket as KnownSocket)[COUNTED] = source;
       }
@@ -180,6 +198,11 @@ export class Sources {
     this.#connections += 1;
     socket.on('close', this.#disconnected);
     return true;
+  }
+
+  /** Takes the price of a request; false when its source has used up its budget. */
+  admit(socket: Socket): boolean {
+    return this.of(socket).admit(this.#clock.elapsed());
   }
 
   /** A request of this connection waits for its answer, which it is not to lose. */
@@ -202,7 +225,7 @@ export class Sources {
         connections.delete(socket);
         this.#connections -= 1;
         socket.destroy();
-        this.#onEviction();
+        this.#limits.onEviction();
         return true;
       }
     }
@@ -212,7 +235,7 @@ export class Sources {
   /** Charges the source of a connection for a request that was refused. */
   charge(socket: Socket): void {
     const source = this.of(socket);
-    source.charge();
+    source.charge(this.#clock.elapsed());
     this.refused(source);
   }
 
@@ -241,14 +264,15 @@ export class Sources {
   #sourceOf(address: string): Source {
     const known = this.#sources.get(address);
     if (known !== undefined) return known;
-    const factor = this.#own.has(address) ? NODE_FACTOR : 1;
-    const source = new Source(
-      address,
-      this.#rate * factor,
-      MOST_CONNECTIONS * factor,
-      this.#clock.elapsed(),
-    );
-    this.#sources.set(address, source);
+    // Under one name: each of loopback's 16 million addresses can be taken by who has one.
+    if (this.#own.has(address)) return this.#sources.get(NODE) ?? this.#add(NODE, NODE_FACTOR);
+    return this.#add(address, 1);
+  }
+
+  #add(name: string, factor: number): Source {
+    const { rate, connections } = this.#limits;
+    const source = new Source(rate * factor, connections * factor, this.#clock.elapsed());
+    this.#sources.set(name, source);
     return source;
   }
 }

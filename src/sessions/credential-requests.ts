@@ -119,6 +119,12 @@ export class CredentialRequests {
     return identity.recall(token, clock.now()) === undefined && !identity.isJudging(token);
   }
 
+  /** Whether a token was verified here, and is valid now. */
+  isVerified(token: string): boolean {
+    const { identity, clock } = this.#options;
+    return identity.recall(token, clock.now()) !== undefined;
+  }
+
   /**
    * The answer to any token, after at most `clientWait`. Whatever is still under way then
    * goes on: the next try finds it done.

@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { connect } from 'node:net';
+import { setTimeout as pause } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 
-// A pod that floods the broker, or only burns as much CPU: a process of its own, so that what it
+// A pod that floods the broker, hoards connections to it, or only burns as much CPU: a process of its own, so that what it
 // takes from the machine it takes from everybody. It says `ready` and ends with a line of counts.
 
 const { values } = parseArgs({
@@ -14,6 +15,8 @@ const { values } = parseArgs({
     rate: { type: 'string', default: '2000' },
     milliseconds: { type: 'string', default: '' },
     burn: { type: 'boolean', default: false },
+    /** Connections to open and to say nothing on, until standard input ends. */
+    hoard: { type: 'string', default: '0' },
   },
 });
 const rate = Number(values.rate);
@@ -48,11 +51,25 @@ function shoot(): void {
   );
 }
 
+/** Says nothing, and reads what is said to it, since what is not read does not end. */
+function hoard(): void {
+  const socket = connect({ host: values.host, port: 80 });
+  socket.on('error', () => undefined);
+  socket.resume();
+}
+
 process.stdout.write('ready\n');
 const started = performance.now();
 const over = () => performance.now() - started > duration;
 if (values.burn) {
   while (!over()) forge();
+} else if (values.hoard !== '0') {
+  for (let count = 0; count < Number(values.hoard); count += 1) {
+    hoard();
+    if (count % 200 === 199) await pause(20);
+  }
+  process.stdin.on('end', () => process.exit());
+  process.stdin.resume();
 } else {
   for (let shot = 0; shot < rate; shot += 1) shoot();
   let due = 0;

@@ -20,7 +20,7 @@ async function serve(t: Test, handler?: RequestListener) {
     },
     lines: undefined,
     isProbe: () => false,
-    sources: new Sources(systemClock, 0),
+    sources: new Sources(systemClock, { rate: 0 }),
     onParseError: (status) => counts.unparsed.push(status),
     onTooMany: () => {
       counts.closed += 1;

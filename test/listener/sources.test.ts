@@ -14,7 +14,7 @@ const POD = '10.0.0.7';
 
 function setUp(rate: number) {
   const clock = new ManualClock();
-  const sources = new Sources(clock, rate);
+  const sources = new Sources(clock, { rate });
   const admit = (address: string, count: number) => {
     let admitted = 0;
     for (let done = 0; done < count; done++) {
@@ -47,17 +47,40 @@ t.test('each address has its own', async (t) => {
 t.test(
   "the node's own addresses, which host-network pods share, have ten times that",
   async (t) => {
-    const { admit } = setUp(10);
-    for (const address of ['127.0.0.1', '127.9.9.9', '::1', '::ffff:127.0.0.1']) {
+    const own = ['127.0.0.1', '127.9.9.9', '::1', '::ffff:127.0.0.1'];
+    for (const address of own) {
+      const { admit } = setUp(10);
       t.equal(admit(address, 1_000), 500, address);
+      for (const other of own) t.equal(admit(other, 1), 0, 'all together, whoever takes which');
+      t.equal(admit(POD, 1), 1);
     }
   },
 );
 
+t.test('the connections of all addresses of the node count together', async (t) => {
+  const { sources } = setUp(200);
+  const connect = (address: string, count: number) =>
+    Array.from({ length: count }, () => from(address)).filter((one) => sources.connected(one));
+  connect(POD, 256);
+  const open = ['127.0.0.1', '127.0.0.2', '127.0.0.3', '::1'].map(
+    (one) => connect(one, 2_000).length,
+  );
+  t.strictSame(open, [2_000, 560, 0, 0]);
+  t.equal(connect('10.0.0.8', 256).length, 256, 'which leaves as much for pods');
+});
+
+t.test('what was saved up is counted before a refusal is paid for', async (t) => {
+  const { clock, sources, admit } = setUp(10);
+  t.equal(admit(POD, 50), 50);
+  await clock.advance(5_000);
+  sources.charge(from(POD));
+  t.equal(admit(POD, 50), 41);
+});
+
 t.test('0: no bound', async (t) => {
   const { admit, sources } = setUp(0);
   t.equal(admit(POD, 10_000), 10_000);
-  sources.of(from(POD)).charge();
+  sources.of(from(POD)).charge(0);
   t.equal(admit(POD, 1), 1);
   for (let refused = 0; refused < 100; refused++) sources.charge(from(POD));
   t.equal(sources.connected(from(POD)), true, 'nor do refusals cost anything');
@@ -68,13 +91,13 @@ t.test('a request that is refused costs ten', async (t) => {
   const source = sources.of(from(POD));
   let answered = 0;
   while (source.admit(clock.elapsed())) {
-    source.charge();
+    source.charge(clock.elapsed());
     answered += 1;
   }
   t.equal(answered, 5, 'of fifty');
   await clock.advance(1_000);
   t.equal(source.admit(clock.elapsed()), true);
-  for (let more = 0; more < 1_000; more++) source.charge();
+  for (let more = 0; more < 1_000; more++) source.charge(clock.elapsed());
   await clock.advance(5_000);
   t.equal(source.admit(clock.elapsed()), false, 'it may be owed');
   await clock.advance(200);
@@ -105,8 +128,11 @@ t.test('connections are bounded by address before they are in all', async (t) =>
 
 t.test('when there are as many as there may be, who hoards gives way', async (t) => {
   let evicted = 0;
-  const sources = new Sources(new ManualClock(), 200, () => {
-    evicted += 1;
+  const sources = new Sources(new ManualClock(), {
+    rate: 200,
+    onEviction: () => {
+      evicted += 1;
+    },
   });
   const connect = (address: string, count: number) =>
     Array.from({ length: count }, () => from(address)).filter((one) => sources.connected(one));

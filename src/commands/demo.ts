@@ -58,9 +58,9 @@ export function demoCommand(): Command {
       const signal = interruption();
       try {
         if (netns) await requireNamespaces();
-        const { playDemo } = await import('../simulator/demo/demo.ts');
+        const { runDemo } = await import('../simulator/demo/demo.ts');
         if (traceFile !== undefined) await requireWritable(traceFile, page as string);
-        const demo = await playDemo({ pods, serviceAccounts, netns, traceFile, signal, say });
+        const demo = await runDemo({ pods, serviceAccounts, netns, traceFile, signal, say });
         await show(demo, keep, signal).finally(() => demo.close());
         if (traceFile !== undefined) await makePage(traceFile, page as string);
       } catch (error) {
@@ -78,7 +78,7 @@ async function show(demo: Demo, keep: boolean, signal: AbortSignal): Promise<voi
   const reason = failure(demo.reports);
   if (reason !== undefined) fail(reason);
   if (!keep) return;
-  say(`\n${demo.visit}\nAll goes on running until Ctrl-C.`);
+  say(`\n${demo.instructions}\nAll goes on running until Ctrl-C.`);
   if (!signal.aborted) await Promise.race([once(signal, 'abort'), demo.lost]);
 }
 

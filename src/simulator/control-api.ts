@@ -2,6 +2,7 @@ import { associationChange, associationInput } from './association-input.ts';
 import type { AuditQuery } from './audit.ts';
 import { AWSServiceError } from './aws-error.ts';
 import type { Exchange } from './exchange.ts';
+import { fault } from './faults.ts';
 import { podOptions } from './kubelet.ts';
 import {
   flag,
@@ -14,7 +15,7 @@ import {
   record,
   text,
 } from './read-json.ts';
-import type { Simulator } from './simulator.ts';
+import type { Simulator } from './running-simulator.ts';
 
 type Answer = unknown;
 type Handler = (simulator: Simulator, call: ControlCall) => Answer | Promise<Answer>;
@@ -119,7 +120,7 @@ const ROUTES: Record<string, Handler> = {
     return eksAuth.settings;
   },
   'GET faults': ({ faults }) => ({ faults: faults.list() }),
-  'POST faults': ({ faults }, { body }) => ({ id: faults.add(body as never) }),
+  'POST faults': ({ faults }, { body }) => ({ id: faults.add(fault(body, '')) }),
   'DELETE faults': ({ faults }) => faults.clear(),
   'DELETE faults/:id': ({ faults }, { path }) => faults.clear(path.id),
   'POST outage': async (simulator, { body }) => {

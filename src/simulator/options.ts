@@ -69,9 +69,6 @@ const shape = object({
   clock: optional((value: unknown) => value as Clock),
 });
 
-/** Options with every default in place. */
-export type ResolvedOptions = ReturnType<typeof resolveOptions>;
-
 /**
  * Checks options and puts in the defaults.
  *

@@ -1,10 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import type { DurationMs } from '../clock.ts';
 import { Associations } from './associations.ts';
 import { AuditLog } from './audit.ts';
 import { ControlAPI } from './control-api.ts';
-import { Counters, type Counts } from './counters.ts';
-import { CredentialAuthority, type Credentials } from './credential-authority.ts';
+import { Counters } from './counters.ts';
+import { CredentialAuthority } from './credential-authority.ts';
 import { EKS } from './eks.ts';
 import { EKSAuth } from './eks-auth.ts';
 import { Faults } from './faults.ts';
@@ -17,59 +16,14 @@ import { resolveOptions, type SimulatorOptions } from './options.ts';
 import { createRandom } from './random.ts';
 import { Roles } from './roles.ts';
 import { createRouter } from './router.ts';
-import { type Settings, type SettingsChange, settingsChange } from './settings.ts';
+import type { Simulator } from './running-simulator.ts';
+import { settingsChange } from './settings.ts';
 import { STS } from './sts.ts';
 import { TokenVerifier } from './token-verifier.ts';
 import { TraceReceiver } from './traces/trace-receiver.ts';
 
 export type { SimulatorOptions } from './options.ts';
-
-/** The settings of the simulated services, which can change while they run. */
-export interface EKSAuthControl {
-  /** As they are now. */
-  readonly settings: Readonly<Settings>;
-  /**
-   * Changes some; those left out stay.
-   *
-   * @throws TypeError that names the setting.
-   */
-  set(change: SettingsChange): void;
-}
-
-/** A running local EKS. */
-export interface Simulator {
-  /** `http://host:port`: the endpoint of EKS, EKS Auth and STS. */
-  readonly url: string;
-  /** The `iss` of tokens. */
-  readonly issuer: string;
-  readonly region: string;
-  readonly account: string;
-  readonly clusterName: string;
-  readonly clusterArn: string;
-  /** What the node signs its calls with; the latest of {@link node}. */
-  readonly nodeCredentials: Credentials;
-  readonly node: NodeRole;
-  readonly kubelet: Kubelet;
-  readonly issuerKeys: IssuerKeys;
-  readonly roles: Roles;
-  readonly associations: Associations;
-  readonly eksAuth: EKSAuthControl;
-  readonly faults: Faults;
-  readonly audit: AuditLog;
-  counts(): Counts;
-  resetCounts(): void;
-  /**
-   * Refuses connections to every service, and drops those that there are, for `duration`
-   * milliseconds; the port stays the same.
-   *
-   * @returns When connections are refused.
-   */
-  outage(duration: DurationMs): Promise<void>;
-  /** Resolves when the latest {@link outage} is over. */
-  recovered(): Promise<void>;
-  /** Drops all connections and stops. Token files stay. */
-  close(): Promise<void>;
-}
+export type { Simulator } from './running-simulator.ts';
 
 /**
  * Starts a local EKS on one HTTP port: token issuer, EKS API, EKS Auth, STS and a control API

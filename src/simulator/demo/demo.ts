@@ -5,18 +5,18 @@ import { connectSimulator, type RemoteSimulator } from '../control-client.ts';
 import { freePort } from '../free-port.ts';
 import { traceEnvironment } from '../traces/collect-traces.ts';
 import { brokerRequests } from './broker-requests.ts';
-import { ENCORE_RENEWAL, playEncore } from './encore.ts';
 import { type Program, startProgram } from './program.ts';
 import { pasteable, type ServiceAccountReport } from './report.ts';
 import { type PodResult, runPod } from './run-pod.ts';
 import { loopbackStage, namespaceStage, type PodPlace, type Stage } from './stage.ts';
+import { causeTrouble, TROUBLE_RENEWAL } from './trouble.ts';
 
 const CLUSTER = 'demo';
 const NAMESPACE = 'demo';
 /** How long the simulated EKS Auth takes; about what the real one does. */
 const EKS_AUTH_LATENCY = '80ms';
 
-/** What to play. */
+/** What to run. */
 export interface DemoOptions {
   readonly pods: number;
   /** At most as many as pods. */
@@ -35,7 +35,7 @@ export interface DemoOptions {
 export interface Demo {
   readonly reports: readonly ServiceAccountReport[];
   /** Where everything is, and what makes a shell one of the pods. */
-  readonly visit: string;
+  readonly instructions: string;
   /** Rejects when the broker or the simulator is lost. */
   readonly lost: Promise<never>;
   /** Stops everything and leaves nothing behind. */
@@ -63,7 +63,7 @@ interface PreparedPod {
  *
  * @throws Error that says what could not be started; the signal's reason, where it came first.
  */
-export async function playDemo(options: DemoOptions): Promise<Demo> {
+export async function runDemo(options: DemoOptions): Promise<Demo> {
   const opened = new AsyncDisposableStack();
   try {
     const folder = await mkdtemp(join(tmpdir(), 'pod-identity-demo-'));
@@ -79,13 +79,13 @@ export async function playDemo(options: DemoOptions): Promise<Demo> {
     const lost = Promise.race([eks.program.lost, broker.lost]);
     lost.catch(() => undefined);
 
-    const cast = new Cast(stage, eks.simulator, options);
-    const reports = await Promise.race([lost, cast.play()]);
-    if (options.traceFile !== undefined) await encore(stage, folder, eks.simulator, options);
+    const runs = new PodRuns(stage, eks.simulator, options);
+    const reports = await Promise.race([lost, runs.runAll()]);
+    if (options.traceFile !== undefined) await tracedTrouble(stage, folder, eks.simulator, options);
     return {
       reports,
       lost,
-      visit: await visit(stage, folder, cast.first as PreparedPod),
+      instructions: await instructions(stage, folder, runs.first as PreparedPod),
       close: () => opened.disposeAsync(),
     };
   } catch (error) {
@@ -157,7 +157,7 @@ async function startBroker(
 }
 
 /** What has no place in the table goes to a broker of its own. */
-async function encore(
+async function tracedTrouble(
   stage: Stage,
   folder: string,
   simulator: RemoteSimulator,
@@ -171,21 +171,21 @@ async function encore(
     `--probe-port=${probePort}`,
     '--metrics-address=127.0.0.1',
     `--metrics-port=${metricsPort}`,
-    `--max-credential-retention-before-renewal=${ENCORE_RENEWAL}`,
+    `--max-credential-retention-before-renewal=${TROUBLE_RENEWAL}`,
   ];
-  const place = { name: 'encore', flags, probePort };
+  const place = { name: 'trouble', flags, probePort };
   const broker = await startBroker(stage, folder, simulator, options, place);
   try {
     const credentialsUrl = `${await stage.reach(port)}/v1/credentials`;
     const { signal } = options;
-    await playEncore({ simulator, namespace: NAMESPACE, credentialsUrl, signal });
+    await causeTrouble({ simulator, namespace: NAMESPACE, credentialsUrl, signal });
   } finally {
     await broker.stop();
   }
 }
 
 /** The service accounts and their pods. */
-class Cast {
+class PodRuns {
   /** The pod that started first. */
   first: PreparedPod | undefined;
   readonly #stage: Stage;
@@ -200,7 +200,7 @@ class Cast {
   }
 
   /** Creates the associations, then runs the pods, a service account after the other. */
-  async play(): Promise<ServiceAccountReport[]> {
+  async runAll(): Promise<ServiceAccountReport[]> {
     const { pods, serviceAccounts, say } = this.#options;
     const { account, associations } = this.#simulator;
     const names = Array.from({ length: serviceAccounts }, (_, index) => `app-${index + 1}`);
@@ -308,7 +308,7 @@ function problemOf({ roles, failure }: PodResult, expectedRole: string): string 
   return `came out as ${roles.join(' and ')} instead of ${expectedRole}`;
 }
 
-async function visit(stage: Stage, folder: string, pod: PreparedPod): Promise<string> {
+async function instructions(stage: Stage, folder: string, pod: PreparedPod): Promise<string> {
   const { metricsPort, prefix } = stage;
   return `Logs:     ${join(folder, 'broker.log')}
 Metrics:  ${prefix}curl http://127.0.0.1:${metricsPort}/metrics

@@ -18,7 +18,7 @@ export interface PodPlace {
   readonly credentialsUri: string;
 }
 
-/** A node to play the demo on: its addresses, and places for its pods. */
+/** A node to run the demo on: its addresses, and places for its pods. */
 export interface Stage {
   /** Starts a program on the node. */
   readonly exec: Exec;

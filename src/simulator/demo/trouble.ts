@@ -2,24 +2,24 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { DurationMs } from '../../clock.ts';
 import type { RemoteSimulator } from '../control-client.ts';
 
-/** After how long the broker of the encore renews, as a flag's value. */
-export const ENCORE_RENEWAL = '2s';
+/** After how long the broker in trouble renews, as a flag's value. */
+export const TROUBLE_RENEWAL = '2s';
 const WITHIN: DurationMs = 30_000;
 
-/** Where the encore is played. */
-export interface EncoreOptions {
+/** Where trouble is made. */
+export interface TroubleOptions {
   readonly simulator: RemoteSimulator;
   readonly namespace: string;
-  /** Of a broker that renews after {@link ENCORE_RENEWAL}, as this process reaches it. */
+  /** Of a broker that renews after {@link TROUBLE_RENEWAL}, as this process reaches it. */
   readonly credentialsUrl: string;
   readonly signal: AbortSignal;
 }
 
 /**
- * Plays what a quiet run has none of, for the traces: calls that are throttled and fail before
+ * Makes what a quiet run has none of, for the traces: calls that are throttled and fail before
  * they succeed, a renewal, a stale session, tokens that are refused, an EKS Auth that is away.
  */
-export async function playEncore(options: EncoreOptions): Promise<void> {
+export async function causeTrouble(options: TroubleOptions): Promise<void> {
   // One after the other: what fails slows all calls down.
   await refusals(options);
   await troubledFetch(options);
@@ -29,7 +29,7 @@ export async function playEncore(options: EncoreOptions): Promise<void> {
 }
 
 /** Two requests at once; the one call that both wait for is throttled, then fails, then succeeds. */
-async function troubledFetch(options: EncoreOptions): Promise<void> {
+async function troubledFetch(options: TroubleOptions): Promise<void> {
   const { simulator, namespace } = options;
   const serviceAccount = await associate(options, 'troubled');
   await simulator.faults.add({ kind: 'throttle', calls: 1, serviceAccount });
@@ -41,7 +41,7 @@ async function troubledFetch(options: EncoreOptions): Promise<void> {
 }
 
 /** A token that somebody changed, and a service account that has no role. */
-async function refusals(options: EncoreOptions): Promise<void> {
+async function refusals(options: TroubleOptions): Promise<void> {
   const { simulator, namespace } = options;
   const { token } = await simulator.kubelet.createPod({ namespace, serviceAccount: 'roleless' });
   await ask(options, token);
@@ -50,7 +50,7 @@ async function refusals(options: EncoreOptions): Promise<void> {
 }
 
 /** EKS Auth fails for as long as the request may wait. */
-async function outage(options: EncoreOptions): Promise<void> {
+async function outage(options: TroubleOptions): Promise<void> {
   const { simulator, namespace } = options;
   const serviceAccount = await associate(options, 'unlucky');
   await simulator.faults.add({ kind: 'unavailable', serviceAccount });
@@ -59,7 +59,7 @@ async function outage(options: EncoreOptions): Promise<void> {
 }
 
 /** A session that is renewed, and then is not. */
-async function staleness(options: EncoreOptions): Promise<void> {
+async function staleness(options: TroubleOptions): Promise<void> {
   const { simulator, namespace } = options;
   const serviceAccount = await associate(options, 'renewed');
   const { token } = await simulator.kubelet.createPod({ namespace, serviceAccount });
@@ -78,7 +78,7 @@ async function staleness(options: EncoreOptions): Promise<void> {
 }
 
 async function associate(
-  { simulator, namespace }: EncoreOptions,
+  { simulator, namespace }: TroubleOptions,
   serviceAccount: string,
 ): Promise<string> {
   const roleArn = `arn:aws:iam::${simulator.account}:role/${serviceAccount}-role`;
@@ -86,7 +86,7 @@ async function associate(
   return serviceAccount;
 }
 
-async function ask({ credentialsUrl, signal }: EncoreOptions, token: string): Promise<number> {
+async function ask({ credentialsUrl, signal }: TroubleOptions, token: string): Promise<number> {
   const response = await fetch(credentialsUrl, { headers: { Authorization: token }, signal });
   await response.arrayBuffer();
   return response.status;
@@ -94,7 +94,7 @@ async function ask({ credentialsUrl, signal }: EncoreOptions, token: string): Pr
 
 /** Waits for so many calls to EKS Auth for a service account. */
 async function calls(
-  { simulator, signal }: EncoreOptions,
+  { simulator, signal }: TroubleOptions,
   serviceAccount: string,
   count: number,
 ): Promise<void> {

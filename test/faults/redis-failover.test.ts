@@ -1,9 +1,11 @@
+import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Redis } from 'ioredis';
 import t, { type Test } from 'tap';
 import { freePort } from '../../src/simulator/free-port.ts';
 import { needsProgram } from '../support/needs.ts';
-import { keyFile, startRedis } from '../support/redis-server.ts';
+import { keyFile, secretFile, startRedis } from '../support/redis-server.ts';
 import { until } from '../support/until.ts';
 import { ask, startCluster } from './cluster.ts';
 
@@ -16,11 +18,16 @@ const CLOSED = 'pod_identity_broker_redis_circuit{state="closed"}';
 /** Far more than the budget of 50 ms, and far less than a failover takes. */
 const SOON = 1_500;
 
-async function startNode(t: Test, url: string) {
+async function startNode(t: Test, url: string, args: readonly string[] = []) {
   const cluster = await startCluster(t);
   let accounts = 0;
   const broker = await cluster.broker({
-    args: [`--redis-url=${url}`, `--redis-key-file=${keyFile(t)}`, '--redis-sharing=cluster'],
+    args: [
+      `--redis-url=${url}`,
+      `--redis-key-file=${keyFile(t)}`,
+      '--redis-sharing=cluster',
+      ...args,
+    ],
   });
   const isClosed = async () => (await broker.metrics()).get(CLOSED) === 1;
   return {
@@ -47,21 +54,32 @@ t.test('a replica that sentinels promote', { skip }, async (t) => {
     'the replica follows',
   );
   const port = await freePort();
+  const password = randomBytes(16).toString('hex');
   const file = join(t.testdir(), 'sentinel.conf');
   writeFileSync(
     file,
     `sentinel monitor main 127.0.0.1 ${primary.port} 1
 sentinel down-after-milliseconds main 500
 sentinel failover-timeout main 3000
+requirepass ${password}
 `,
   );
-  const sentinel = await startRedis(t, { port, config: file, args: ['--sentinel'] });
-  const watcher = sentinel.client();
+  await startRedis(t, {
+    port,
+    config: file,
+    args: ['--sentinel'],
+    wait: false,
+  });
+  const watcher = new Redis({ host: '127.0.0.1', port, password });
+  watcher.on('error', () => undefined);
+  t.teardown(() => watcher.disconnect());
   await until(
     async () => ((await watcher.call('SENTINEL', 'REPLICAS', 'main')) as unknown[]).length === 1,
     'the sentinel knows the replica',
   );
-  const node = await startNode(t, `redis+sentinel://127.0.0.1:${port}/main`);
+  const node = await startNode(t, `redis+sentinel://localhost:${port}/main`, [
+    `--redis-sentinel-password-file=${secretFile(t, password)}`,
+  ]);
   await node.closed();
   await node.miss();
   await until(async () => (await copy.keys(ENTRIES)).length === 1, 'it is replicated');

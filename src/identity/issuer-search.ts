@@ -53,14 +53,14 @@ export class IssuerSearch {
     keyRing.searching();
     const kept = await keyRing.recall();
     if (given !== undefined) await keyRing.useIssuer(given);
-    else if (apiServer !== undefined) await this.#askApiServer(apiServer, true);
+    else if (apiServer !== undefined) await this.#askApiServer(apiServer, true, kept);
     else if (kept !== undefined) await keyRing.useIssuer(kept, { remembered: true });
     else log.info('the token issuer is taken from the first token that EKS Auth accepts');
   }
 
-  async #askApiServer(apiServer: ApiServerAccess, first: boolean): Promise<void> {
+  async #askApiServer(apiServer: ApiServerAccess, first: boolean, kept?: string): Promise<void> {
     const { keyRing, workers, clock, log } = this.#options;
-    if (this.#stopped || keyRing.issuer !== undefined) return;
+    if (this.#stopped || keyRing.settled) return;
     try {
       await keyRing.useIssuer(await issuerOfApiServer(workers, apiServer));
     } catch (error) {
@@ -70,6 +70,8 @@ export class IssuerSearch {
         RETRY_INTERVAL,
       );
       this.#timer.unref();
+      // While the API server is away, what it said to an earlier run serves.
+      if (kept !== undefined) await keyRing.useIssuer(kept, { remembered: true });
     }
   }
 }

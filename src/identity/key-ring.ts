@@ -70,6 +70,11 @@ export class KeyRing {
     return this.#issuer;
   }
 
+  /** The issuer is known, and not merely from an earlier run. */
+  get settled(): boolean {
+    return this.#issuer !== undefined && !this.#remembered;
+  }
+
   /** The keys to verify under; undefined while there are none that may be used. */
   get keys(): KeySet | undefined {
     const now = this.#options.clock.now();

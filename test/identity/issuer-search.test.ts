@@ -146,6 +146,23 @@ t.test('an API server that is away is asked again, and said to be once', async (
   search.stop();
 });
 
+t.test('while the API server is away, the issuer of an earlier run serves', async (t) => {
+  let answer: FetchedDocument = { failure: 'answered 503' };
+  const { search, keyRing, clock, asked } = setUp({ apiServer: () => answer, kept: KEPT });
+  search.start(undefined);
+  await settle();
+  t.equal(keyRing.issuer, KEPT);
+  t.equal(keyRing.keys?.issuer, KEPT);
+  await clock.advance(10_000);
+  t.equal(asked(), 3, 'and it goes on being asked');
+  answer = { document: { issuer: NAMED } };
+  await clock.advance(5_000);
+  t.equal(keyRing.issuer, NAMED, 'which has the last word');
+  await clock.advance(60_000);
+  t.equal(asked(), 4);
+  search.stop();
+});
+
 t.test('an issuer that was learned meanwhile ends the search', async (t) => {
   const { search, keyRing, clock, asked } = setUp({
     apiServer: () => ({ failure: 'answered 503' }),

@@ -95,7 +95,7 @@ t.test('a recreated service account is another one', async (t) => {
 t.test('a client that hangs up loses its answer and nothing else', async (t) => {
   const { simulator, broker, pods } = await cluster(t, { latency: 700 });
   const [pod] = pods;
-  if (pod === undefined) return;
+  if (pod === undefined) throw new Error('no pod was made');
   const socket = connect(broker.port, '127.0.0.1');
   socket.on('error', () => undefined);
   socket.write(
@@ -114,7 +114,7 @@ t.test('a fetch that takes longer than clients wait goes on without them', async
     args: ['--client-wait=400ms'],
   });
   const [pod] = pods;
-  if (pod === undefined) return;
+  if (pod === undefined) throw new Error('no pod was made');
   const first = await broker.get(pod.token);
   t.equal(first.status, 503);
   t.equal(first.headers['retry-after'], '1');

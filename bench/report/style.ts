@@ -58,8 +58,8 @@ svg text.span-name { fill: var(--text); }
 .series.peer polyline, .legend .peer line { stroke-dasharray: 2 4; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabular-nums; margin: .3rem 0; }
-th, td { text-align: right; padding: 5px 8px; border-bottom: 1px solid var(--line); white-space: nowrap; vertical-align: bottom; }
-th:first-child, td:first-child { text-align: left; padding-left: 0; white-space: normal; min-width: 11rem; }
+th, td { text-align: right; padding: 5px 6px; border-bottom: 1px solid var(--line); white-space: nowrap; vertical-align: bottom; }
+th:first-child, td:first-child { text-align: left; padding-left: 0; white-space: normal; min-width: 10rem; }
 th { color: var(--quiet); font-weight: 600; white-space: normal; }
 h4 { font-size: .95rem; margin: 1.6rem 0 .2rem; }
 .note { font-size: .86rem; }

@@ -4,6 +4,7 @@ import type { Config } from '../config/config.ts';
 import { AdminSocketError } from '../listener/admin-socket.ts';
 import type { Log } from '../telemetry/log.ts';
 import { type Composition, compose } from './compose.ts';
+import type { Given } from './foundation.ts';
 
 /** How long sessions may take to come out of Redis before pods are answered without them. */
 const WARM_START: DurationMs = 200;
@@ -17,20 +18,13 @@ export interface Broker {
 /**
  * Builds a broker and starts it.
  *
- * @param config - What the user asked for.
- * @param environment - For AWS's own variables, proxies and the way to the API server.
- * @param signal - Ends a start that waits for a port.
  * @throws ListenError, KubeconfigError, TraceConfigError: when it cannot run as asked for.
  *   What was started by then has ended.
  */
-export async function startBroker(
-  config: Config,
-  environment: NodeJS.ProcessEnv,
-  log: Log,
-  signal: AbortSignal,
-): Promise<Broker> {
+export async function startBroker(given: Omit<Given, 'stops'>): Promise<Broker> {
+  const { config, log, signal } = given;
   await using stops = new AsyncDisposableStack();
-  const broker = await compose({ config, environment, log, signal, stops });
+  const broker = await compose({ ...given, stops });
   startInBackground(broker, config);
   await startAnswering(broker, config, log);
   if (!signal.aborted) {

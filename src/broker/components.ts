@@ -16,6 +16,7 @@ export interface Components {
   readonly clock: ServiceClock;
   readonly config: Config;
   readonly version: string;
+  readonly logLinesDropped: () => number;
   readonly sessions: RoleSessions;
   readonly queue: CallQueue;
   readonly pace: CallPace;

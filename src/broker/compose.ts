@@ -82,6 +82,7 @@ export async function compose(given: Given): Promise<Composition> {
     clock,
     config,
     version: foundation.version,
+    logLinesDropped: foundation.logLinesDropped,
     sessions,
     identity,
     keyRing,

@@ -17,6 +17,8 @@ export interface Foundation {
   /** For AWS's own variables, proxies and the way to the API server. */
   readonly environment: NodeJS.ProcessEnv;
   readonly log: Log;
+  /** Lines that were given up because the log's reader stands still. */
+  readonly logLinesDropped: () => number;
   /** Ends a start that waits for a port. */
   readonly signal: AbortSignal;
   readonly version: string;
@@ -30,7 +32,10 @@ export interface Foundation {
 }
 
 /** What the caller of the broker gives it. */
-export type Given = Pick<Foundation, 'config' | 'environment' | 'log' | 'signal' | 'stops'>;
+export type Given = Pick<
+  Foundation,
+  'config' | 'environment' | 'log' | 'logLinesDropped' | 'signal' | 'stops'
+>;
 
 /**
  * Clock, metrics and traces.

@@ -11,6 +11,7 @@ export function metricSources(components: Components): MetricSources {
     components;
   return {
     version: components.version,
+    logLinesDropped: components.logLinesDropped,
     scopes: () => scopeFigures(sessions),
     soonestExpiry: () => soonestExpiry(sessions, clock.now()),
     nodeDenied: () => sessions.nodeDenied,

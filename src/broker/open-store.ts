@@ -49,7 +49,7 @@ export async function openStore(options: StoreOptions): Promise<RedisSessionStor
     onCommand: (command, result) => counts.commands.inc({ command, result }),
     onLoaded: (sessions, took) => {
       counts.entriesLoaded.inc(sessions);
-      log.info({ sessions, milliseconds: Math.round(took) }, 'sessions loaded from Redis');
+      log.info({ sessions, durationMs: Math.round(took) }, 'sessions loaded from Redis');
     },
     onRejected: (reason) => {
       counts.entriesRejected.inc({ reason });

@@ -59,7 +59,12 @@ export function watchPods(options: PodAwarenessOptions): PodAwareness {
     clock,
     faults,
     pods,
-    lookup: new PodLookup({ client, clock, onLookup: (result) => counted.lookups.inc({ result }) }),
+    lookup: new PodLookup({
+      client,
+      clock,
+      onLookup: (found) =>
+        counted.lookups.inc({ result: found === 'away' ? 'unreachable' : found }),
+    }),
     connected: () => watch.connected,
     firstList: watch.settled,
     nodeName,

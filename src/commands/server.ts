@@ -20,17 +20,26 @@ export function serverCommand(): Command {
         import('../broker/broker.ts'),
         import('../telemetry/log.ts'),
       ]);
-      const log = createLog(config.verbosity);
+      let dropped = 0;
+      const log = createLog(config.verbosity, () => {
+        dropped += 1;
+      });
       exitOnUnexpected(log);
       try {
         // Every call would fail without it, so the broker does not start.
         readCaBundle(process.env);
-        const stop = stopSignal();
-        const broker = await startBroker(config, process.env, log, stop);
-        if (!stop.aborted) await once(stop, 'abort');
+        const signal = stopSignal();
+        const broker = await startBroker({
+          config,
+          environment: process.env,
+          log,
+          logLinesDropped: () => dropped,
+          signal,
+        });
+        if (!signal.aborted) await once(signal, 'abort');
         await broker.stop();
       } catch (error) {
-        log.fatal({ reason: (error as Error).message }, 'cannot run');
+        log.fatal({ reason: (error as Error).message }, 'startup failed');
         process.exitCode = 1;
       }
       log.flush();

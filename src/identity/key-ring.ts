@@ -285,7 +285,7 @@ export class KeyRing {
     this.#keys = { id: sets, issuer, jwks };
     this.#options.log.info(
       { issuer, source, kids: jwks.keys.map((key) => key.kid) },
-      'keys of the token issuer',
+      'token issuer keys loaded',
     );
     const known = before === undefined ? kept : publishedBy(before.jwks);
     // A set that shares no key with the proven one has proven nothing yet.

@@ -129,10 +129,7 @@ export class CredentialsEndpoint {
     const { metrics, clock, lines } = this.#options;
     const duration = clock.elapsed() - startedAt;
     metrics.requests.answered(status, outcome, duration);
-    lines?.write(
-      { address: addressOf(socket), status, outcome, milliseconds: duration },
-      'request',
-    );
+    lines?.write({ address: addressOf(socket), status, outcome, durationMs: duration }, 'request');
   }
 
   /** Says which requests are turned away; a client that errs goes on erring. */

@@ -4,7 +4,7 @@ import type { KeyRing } from '../identity/key-ring.ts';
 import type { PodGate } from '../identity/pod-gate.ts';
 import { type PodRefusal, REASONS } from '../identity/pod-verdict.ts';
 import type { VerifiedToken } from '../identity/verified-tokens.ts';
-import type { Log } from '../telemetry/log.ts';
+import { auditLog, type Log } from '../telemetry/log.ts';
 import type { RequestTrace } from '../telemetry/tracing.ts';
 import type { PodIdentity } from '../tokens/claims.ts';
 import type { CallQueue } from './call-queue.ts';
@@ -71,10 +71,12 @@ const LEAST_RETRY_AFTER: DurationMs = 1_000;
 /** Answers requests for credentials: who asks, which session that opens, what it holds. */
 export class CredentialRequests {
   readonly #options: CredentialRequestsOptions;
+  readonly #auditLog: Log;
   #unverifiedSessions = false;
 
   constructor(options: CredentialRequestsOptions) {
     this.#options = options;
+    this.#auditLog = auditLog(options.log);
   }
 
   /**
@@ -307,7 +309,7 @@ export class CredentialRequests {
     const { first, saved } = handOver(credentials, pod);
     if (saved) this.#options.onCallSaved();
     if (!first) return;
-    this.#options.log.info(
+    this.#auditLog.info(
       {
         pod: pod.pod,
         podUid: pod.podUid,

@@ -24,7 +24,7 @@ export class SessionLog {
   ): void {
     const { namespace, serviceAccount, scope } = session;
     const renewal = priority === 'renewal';
-    const about = { namespace, serviceAccount, scope, milliseconds: Math.round(duration) };
+    const about = { namespace, serviceAccount, scope, durationMs: Math.round(duration) };
     if (result.ok) {
       const { role } = result;
       this.#log.info(

@@ -86,7 +86,7 @@ export class Session {
     this.#end.abort();
   }
 
-  /** The state at a time, by the names of the plan. */
+  /** Where in its life it is at a time; see docs/architecture.md, "Life of a session". */
   state(now: EpochMs): SessionState {
     if (this.credentials === undefined) return this.fetch === undefined ? 'absent' : 'fetching';
     if (now >= this.credentials.servableUntil)

@@ -14,7 +14,7 @@ export class BoundedLines {
   readonly #log: Log;
   #since: DurationMs = Number.NEGATIVE_INFINITY;
   #written = 0;
-  #leftOut = 0;
+  #suppressed = 0;
   #timer: Timer | undefined;
 
   private constructor(clock: Clock, log: Log) {
@@ -27,7 +27,7 @@ export class BoundedLines {
     return log.isLevelEnabled('debug') ? new BoundedLines(clock, log) : undefined;
   }
 
-  /** Writes a line, or counts it as left out. */
+  /** Writes a line, or counts it as suppressed. */
   write(fields: Readonly<Record<string, unknown>>, message: string): void {
     const now = this.#clock.elapsed();
     if (now - this.#since >= SECOND) {
@@ -40,7 +40,7 @@ export class BoundedLines {
       this.#log.debug(fields, message);
       return;
     }
-    this.#leftOut += 1;
+    this.#suppressed += 1;
     if (this.#timer !== undefined) return;
     this.#timer = this.#clock.setTimeout(() => this.#sumUp(), this.#since + SECOND - now);
     this.#timer.unref();
@@ -49,8 +49,8 @@ export class BoundedLines {
   #sumUp(): void {
     this.#clock.clearTimeout(this.#timer);
     this.#timer = undefined;
-    if (this.#leftOut === 0) return;
-    this.#log.debug({ leftOut: this.#leftOut }, 'lines about requests were left out');
-    this.#leftOut = 0;
+    if (this.#suppressed === 0) return;
+    this.#log.debug({ suppressed: this.#suppressed }, 'lines about requests suppressed');
+    this.#suppressed = 0;
   }
 }

@@ -25,13 +25,16 @@ export type Log = pino.Logger;
  * reader, so that a log collector that stands still never holds up an answer.
  *
  * @param verbosity - The least severe level to write.
+ * @param onDropped - Called for each line that is given up because the reader stands still.
+ *   Default is nothing.
  */
-export function createLog(verbosity: Verbosity): Log {
+export function createLog(verbosity: Verbosity, onDropped: () => void = () => {}): Log {
   const destination = pino.destination({
     dest: 1,
     sync: false,
     maxLength: MOST_BUFFERED_BYTES,
   });
+  destination.on('drop', onDropped);
   return pino(
     {
       level: LEVEL[verbosity],
@@ -53,6 +56,14 @@ function describeError(error: unknown): unknown {
     message: scrub(error.message),
     stack: (error.stack ?? '').split('\n').map(scrub).join('\n'),
   };
+}
+
+/**
+ * Where audit lines go: the same output, whatever the verbosity. What leads from CloudTrail back
+ * to a pod must not depend on how much else an operator wants to read.
+ */
+export function auditLog(log: Log): Log {
+  return log.level === 'silent' ? log : log.child({}, { level: 'info' });
 }
 
 /** A log that goes nowhere, for rooms that run without one. */

@@ -82,6 +82,6 @@ export class RepeatedFaults {
     const { latest, repeats } = fault;
     if (repeats === 0) return;
     fault.repeats = 0;
-    this.#log[latest.level]({ ...latest.fields, moreTimes: repeats }, latest.message);
+    this.#log[latest.level]({ ...latest.fields, repeats }, latest.message);
   }
 }

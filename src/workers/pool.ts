@@ -119,7 +119,10 @@ export class WorkerPool implements Workers {
         return await this.#pool.run(task, { name });
       } catch (error) {
         if (this.#closed || tries >= most) throw error;
-        this.#options.log.debug({ task: name, reason: (error as Error).message }, 'task is redone');
+        this.#options.log.debug(
+          { task: name, reason: (error as Error).message },
+          'retrying task after its worker died',
+        );
       }
     }
   }

@@ -111,7 +111,7 @@ t.test('a CA bundle that cannot be used: a line in the log, exit 1', async (t) =
     t.equal(stderr, '');
     t.match(JSON.parse(stdout), {
       level: 'fatal',
-      msg: 'cannot run',
+      msg: 'startup failed',
       reason: `AWS_CA_BUNDLE: ${problem} ${file}`,
     });
   }

@@ -53,7 +53,7 @@ export async function startCluster(t: Test, options: SimulatorOptions = {}): Pro
         ...others,
       });
       if (waitForKeys && others.waitUntilReady !== false) {
-        await broker.logged(({ msg }) => msg === 'keys of the token issuer');
+        await broker.logged(({ msg }) => msg === 'token issuer keys loaded');
       }
       return broker;
     },

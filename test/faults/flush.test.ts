@@ -155,7 +155,7 @@ t.test('no socket where others could reach it', { buffered: true }, async (t) =>
     });
     t.equal(await broker.exited, 1, 'asked for by its flag, it has to be there');
     const fatal = await broker.logged(({ level }) => level === 'fatal');
-    t.match(fatal, { msg: 'cannot run', reason: /open to others/ });
+    t.match(fatal, { msg: 'startup failed', reason: /open to others/ });
     t.notOk(existsSync(`${folder}/admin.sock`));
   }
 });

@@ -24,7 +24,7 @@ import {
 
 t.jobs = 4;
 
-const keysAre = ({ msg }: { msg: string }) => msg === 'keys of the token issuer';
+const keysAre = ({ msg }: { msg: string }) => msg === 'token issuer keys loaded';
 const noSource = ({ msg }: { msg: string }) => msg === 'no source gave keys';
 
 /** How often the simulator's keys were asked for. */

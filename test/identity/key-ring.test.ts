@@ -270,7 +270,7 @@ t.test('failures are logged once, and their end', async (t) => {
   const { clock, keyRing, lines } = ring(a, b);
   const said = (msg: string) => lines.filter((line) => line.msg === msg);
   await keyRing.useIssuer(ISSUER);
-  t.match(said('keys of the token issuer'), [{ issuer: ISSUER, source: 'a', kids: ['1'] }]);
+  t.match(said('token issuer keys loaded'), [{ issuer: ISSUER, source: 'a', kids: ['1'] }]);
 
   a.keys = undefined;
   await clock.advance(12 * REFRESH_INTERVAL);
@@ -284,7 +284,7 @@ t.test('failures are logged once, and their end', async (t) => {
   b.keys = undefined;
   await clock.advance(2 * REFRESH_INTERVAL);
   t.equal(said('no source gave keys').length, 2, 'said again, after it was good');
-  t.equal(said('keys of the token issuer').length, 1, 'keys that stay are no news');
+  t.equal(said('token issuer keys loaded').length, 1, 'keys that stay are no news');
   keyRing.stop();
 });
 

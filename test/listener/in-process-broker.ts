@@ -85,7 +85,13 @@ export async function startInProcess(
   );
   const { log, lines } = capturedLog();
   const never = new AbortController().signal;
-  const broker: Broker = await startBroker(serverConfig(command, place), environment, log, never);
+  const broker: Broker = await startBroker({
+    config: serverConfig(command, place),
+    environment,
+    log,
+    logLinesDropped: () => 0,
+    signal: never,
+  });
   let stopped: Promise<void> | undefined;
   const stop = () => {
     stopped ??= broker.stop();

@@ -1,12 +1,18 @@
 import { GetCallerIdentityCommand, STSClient } from '@aws-sdk/client-sts';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { startSimulator } from '../../src/simulator/simulator.ts';
 import { startBroker } from '../support/broker-process.ts';
 
 // In `service-account` scope a session carries the name of one pod only. The audit lines have
 // to lead from what AWS logs (access key id, session name) back to every pod that held it.
 
-t.test('calls that AWS logs lead back to the pods that made them', async (t) => {
+for (const verbosity of ['info', 'error'] as const) {
+  t.test(`calls that AWS logs lead back to the pods that made them, at -v ${verbosity}`, (t) =>
+    leadsBack(t, verbosity),
+  );
+}
+
+async function leadsBack(t: Test, verbosity: string): Promise<void> {
   const simulator = await startSimulator();
   t.teardown(() => simulator.close());
   for (const serviceAccount of ['cart', 'search']) {
@@ -16,7 +22,11 @@ t.test('calls that AWS logs lead back to the pods that made them', async (t) => 
       roleArn: `arn:aws:iam::${simulator.account}:role/${serviceAccount}`,
     });
   }
-  const broker = await startBroker({ simulator, t, args: [`--token-issuer=${simulator.issuer}`] });
+  const broker = await startBroker({
+    simulator,
+    t,
+    args: [`--token-issuer=${simulator.issuer}`, '-v', verbosity],
+  });
   const pods = ['cart', 'cart', 'cart', 'search'].map((serviceAccount) =>
     simulator.kubelet.createPod({ namespace: 'shop', serviceAccount }),
   );
@@ -62,4 +72,6 @@ t.test('calls that AWS logs lead back to the pods that made them', async (t) => 
       assumedRole: /^arn:aws:sts::\d{12}:assumed-role\/(cart|search)\//,
     });
   }
-});
+  const others = broker.logs().filter(({ msg }) => msg !== 'credentials handed to pod');
+  t.equal(others.length > 0, verbosity === 'info', 'the other lines are as the verbosity says');
+}

@@ -104,7 +104,7 @@ t.test('a node, its pods, a thief and an upgrade', { skip, timeout: 300_000 }, a
       waitUntilReady: false,
     });
     await broker.logged(({ msg }) => msg === 'ready');
-    await broker.logged(({ msg }) => msg === 'keys of the token issuer');
+    await broker.logged(({ msg }) => msg === 'token issuer keys loaded');
     return broker;
   };
   const first = await start();

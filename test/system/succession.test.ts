@@ -172,7 +172,7 @@ t.test('five upgrades under load lose no request', { skip: needsNamespaces() }, 
       waitUntilReady: false,
     });
     await broker.logged(({ msg }) => msg === 'ready');
-    await broker.logged(({ msg }) => msg === 'keys of the token issuer');
+    await broker.logged(({ msg }) => msg === 'token issuer keys loaded');
     return broker;
   };
   let broker = await start();

@@ -115,6 +115,24 @@ t.test('what requests come to is counted once each', async (t) => {
   );
 });
 
+t.test('what is answered in the place of EKS Auth makes no series without end', async (t) => {
+  const metrics = new Metrics();
+  t.teardown(() => metrics.stop());
+  const renewed = (code: string) =>
+    metrics.sessions.renewed({ ok: false, failure: { kind: 'request', code } });
+  for (let n = 0; n < 10_000; n += 1) renewed(`Random${n}`);
+  renewed('ThrottlingException');
+  renewed('Random49');
+  const series = [...parseMetrics(await metrics.registry.metrics())].filter(([name]) =>
+    name.startsWith('pod_identity_cache_errors{'),
+  );
+  t.equal(series.length, 52);
+  const count = (code: string) => series.find(([name]) => name.includes(`code="${code}"`))?.[1];
+  t.equal(count('Other'), 9_950);
+  t.equal(count('Random49'), 2);
+  t.equal(count('ThrottlingException'), 1, 'a known one is told apart however many came before');
+});
+
 t.test('a histogram has each value in the first bucket that holds it', async (t) => {
   const histogram = new LatencyHistogram([1, 10]);
   for (const value of [0.5, 1, 1.5, 10, 11]) histogram.observe(value);
@@ -146,10 +164,20 @@ t.test(
   'promtool finds fault with the inherited names and with nothing else',
   { skip: needsProgram('promtool') },
   async (t) => {
-    const broker = await startInProcess(t, { args: ['--metrics-service-accounts'] });
+    const kubeconfig = t.testdir({ kubeconfig: NO_API_SERVER });
+    const broker = await startInProcess(t, {
+      args: [
+        '--metrics-service-accounts',
+        '--watch-pods=audit',
+        `--kubeconfig=${join(kubeconfig, 'kubeconfig')}`,
+      ],
+      environment: { NODE_NAME: 'node-1' },
+    });
     await exercise(broker);
+    const text = await scrape(broker.metricsPort);
+    t.match(text, 'pod_identity_broker_watched_pods', 'with those of watched pods');
     const { stdout, stderr, error } = spawnSync('promtool', ['check', 'metrics'], {
-      input: await scrape(broker.metricsPort),
+      input: text,
       encoding: 'utf8',
       timeout: 60_000,
     });

@@ -4,7 +4,7 @@ import { counter, readGauge } from './declare.ts';
 /** What requests are found to be where pods are watched, as it is labelled. */
 const POD_FINDINGS = ['not-on-node', 'not-live', 'wrong-address', 'unknown-address', 'unchecked'];
 /** How a question about a pod ends, as it is labelled. */
-const LOOKUP_RESULTS = ['pod', 'absent', 'away'];
+const LOOKUP_RESULTS = ['pod', 'absent', 'unreachable'];
 
 /** What is read off the watch of pods. */
 export interface PodSources {
@@ -27,7 +27,7 @@ export class PodMetrics {
     for (const finding of POD_FINDINGS) this.findings.inc({ finding }, 0);
     this.lookups = counter(registry, {
       name: 'pod_identity_broker_pod_lookups_total',
-      help: 'Pods asked for at the API server because the watch had not told of them: there (pod), not there (absent), no answer (away)',
+      help: 'Pods asked for at the API server because the watch had not told of them: there (pod), not there (absent), no answer (unreachable)',
       labels: ['result'],
     });
     for (const result of LOOKUP_RESULTS) this.lookups.inc({ result }, 0);

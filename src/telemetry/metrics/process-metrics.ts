@@ -10,6 +10,8 @@ const NANOSECONDS = 1e9;
 /** What is read about the process. */
 export interface ProcessSources {
   readonly version: string;
+  /** Lines that were given up because the log's reader stands still. */
+  readonly logLinesDropped: () => number;
   readonly workerUtilization: () => number;
   readonly workerTasksWaiting: () => number;
 }
@@ -37,6 +39,7 @@ export class ProcessMetrics {
       {
         name: 'pod_identity_broker_event_loop_delay_seconds',
         help: 'By how much the main thread was late since the last scrape, by percentile (100: the worst)',
+        // `quantile` is for summaries alone, promtool says.
         labels: ['percentile'],
       },
       () => this.#loopDelay(),
@@ -45,7 +48,12 @@ export class ProcessMetrics {
   }
 
   /** Adds what is read whenever the metrics are. */
-  observe({ version, workerUtilization, workerTasksWaiting }: ProcessSources): void {
+  observe({
+    version,
+    logLinesDropped,
+    workerUtilization,
+    workerTasksWaiting,
+  }: ProcessSources): void {
     const registry = this.#registry;
     readGauges(
       registry,
@@ -55,6 +63,14 @@ export class ProcessMetrics {
         labels: ['version', 'node_version'],
       },
       () => [[{ version, node_version: process.version }, 1]],
+    );
+    readCounter(
+      registry,
+      {
+        name: 'pod_identity_broker_log_lines_dropped_total',
+        help: 'Log lines, audit lines among them, that were given up because the reader of the log stands still',
+      },
+      () => [[{}, logLinesDropped()]],
     );
     readGauge(
       registry,

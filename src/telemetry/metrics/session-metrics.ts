@@ -5,6 +5,23 @@ import { counter, readCounter, readGauge, readGauges, seconds } from './declare.
 /** Service accounts that are named at most, where they are named at all. */
 const MOST_SERVICE_ACCOUNTS = 500;
 
+/** Codes that have a series of their own whatever else is answered. */
+const KNOWN_CODES: ReadonlySet<string> = new Set([
+  // Errors of the service's model (API version 2023-11-26).
+  ...['AccessDeniedException', 'ExpiredTokenException', 'InternalServerException'],
+  ...['InvalidParameterException', 'InvalidRequestException', 'InvalidTokenException'],
+  ...['ResourceNotFoundException', 'ServiceUnavailableException', 'ThrottlingException'],
+  // No answer: Node.js and undici.
+  ...['ECONNREFUSED', 'ECONNRESET', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND'],
+  ...['ETIMEDOUT', 'UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_SOCKET', 'TimeoutError'],
+]);
+/**
+ * How many others are told apart: their text is the service's, or that of whoever answers in its
+ * place, and must not make series without end.
+ */
+const MOST_OTHER_CODES = 50;
+const OTHER = 'Other';
+
 /** Sessions of one scope that hold credentials. */
 export interface ScopeFigures {
   readonly scope: string;
@@ -43,6 +60,7 @@ export class SessionMetrics {
   readonly #registry: Registry;
   readonly #cacheErrors: Counter<'type' | 'code'>;
   readonly #renewals: Counter<'result'>;
+  readonly #otherCodes = new Set<string>();
   #callsSaved = 0;
   #evictions = 0;
 
@@ -88,7 +106,13 @@ export class SessionMetrics {
     this.#renewals.inc({ result: failure?.kind ?? 'ok' });
     if (failure === undefined) return;
     const type = failure.kind === 'refused' ? 'NonRecoverable' : 'Recoverable';
-    this.#cacheErrors.inc({ type, code: failure.code });
+    this.#cacheErrors.inc({ type, code: this.#codeLabel(failure.code) });
+  }
+
+  #codeLabel(code: string): string {
+    if (KNOWN_CODES.has(code)) return code;
+    if (this.#otherCodes.size < MOST_OTHER_CODES) this.#otherCodes.add(code);
+    return this.#otherCodes.has(code) ? code : OTHER;
   }
 
   /** Adds what is read whenever the metrics are. */

@@ -70,6 +70,8 @@ export class WorkerPool implements Workers {
     this.#options = options;
     this.#pool = this.#create();
     this.#up = this.#started();
+    // Whoever waits for it hears of it; a start that fails earlier closes the pool unheard.
+    this.#up.catch(() => undefined);
     this.#watchedAt = options.clock.elapsed();
     this.#watch();
   }

@@ -85,6 +85,7 @@ const FLAGS: Readonly<Record<string, readonly [keyof Config, string, unknown]>> 
   'bind-hosts': ['bindHosts', '127.0.0.1,[::1]', ['127.0.0.1', '::1']],
   port: ['port', '8080', 8_080],
   'probe-port': ['probePort', '2704', 2_704],
+  'ready-id': ['readyId', 'a1b2c3', 'a1b2c3'],
   'metrics-address': ['metricsAddress', '[::1]', '::1'],
   'metrics-port': ['metricsPort', '2706', 2_706],
   'max-pod-qps': ['maxPodQps', '77', 77],

@@ -173,9 +173,13 @@ for (const [code, message] of [
     );
     t.not(calls[1]?.pod, calls[2]?.pod, 'with a token of another pod');
     t.ok((calls[2]?.time as number) - (calls[1]?.time as number) < 500, 'at once');
-    const after = await ask(young, first);
-    t.match(after, { status: 200, body: { AccessKeyId: /./ } });
-    t.not(after.body.AccessKeyId, before.body.AccessKeyId);
+    // The call was recorded where it was answered; the broker has yet to take the answer in.
+    const replaced = async () => {
+      const after = await ask(young, first);
+      t.match(after, { status: 200, body: { AccessKeyId: /./ } });
+      return after.body.AccessKeyId !== before.body.AccessKeyId;
+    };
+    t.ok(await holds(replaced, 5_000), 'and its credentials are served');
   });
 }
 

@@ -38,7 +38,7 @@ export function callPath(foundation: Foundation): CallPath {
     credentials,
     region: () => resolveRegion(environment, clock),
     onServiceTime: (time) => {
-      if (!clock.hear(time)) return;
+      if (!clock.sync(time)) return;
       log.warn({ aheadBySeconds: Math.round(clock.skew / 1_000) }, "the node's clock is off");
     },
   });

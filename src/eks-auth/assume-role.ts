@@ -33,6 +33,8 @@ export interface AssumeRoleInput {
   readonly token: string;
   /** Ends the call early. */
   readonly signal?: AbortSignal | undefined;
+  /** Called with the `Date` of the answer, whoever gave it. Default is nothing. */
+  readonly onDate?: ((date: EpochMs) => void) | undefined;
 }
 
 /**
@@ -44,12 +46,12 @@ export interface AssumeRoleInput {
  */
 export async function assumeRoleForPodIdentity(
   client: EKSAuthClient,
-  { clusterName, token, signal }: AssumeRoleInput,
+  { clusterName, token, signal, onDate }: AssumeRoleInput,
 ): Promise<RoleCredentials> {
-  const output = await client.send(
-    new AssumeRoleForPodIdentityCommand({ clusterName, token }),
-    signal && { abortSignal: signal },
-  );
+  const output = await client.send(new AssumeRoleForPodIdentityCommand({ clusterName, token }), {
+    ...(signal && { abortSignal: signal }),
+    onDate,
+  });
   return checked(output);
 }
 

@@ -89,6 +89,14 @@ export function classify(error: unknown): AssumeRoleFailure {
   return ofConnection(thrown);
 }
 
+/**
+ * Whether a failure is what EKS Auth itself has answered, and not whoever stands in its place:
+ * then its `Date` is the service's. So is that of a skew error, which is about just that.
+ */
+export function isOfService({ code, status, clockSkew }: AssumeRoleFailure): boolean {
+  return status !== undefined && (clockSkew === true || MODELLED.has(code));
+}
+
 interface Thrown {
   readonly [field: string]: unknown;
 }

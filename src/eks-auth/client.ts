@@ -27,7 +27,6 @@ import type {
   AwsCredentialIdentityProvider,
   EndpointV2,
   HttpAuthOption,
-  HttpHandlerOptions,
   IdentityProviderConfig,
   Logger,
   Provider,
@@ -39,6 +38,7 @@ import type {
   AssumeRoleForPodIdentityCommandOutput,
 } from './models.ts';
 import { errorTypeRegistries, NAMESPACE } from './schemas.ts';
+import type { RequestOptions } from './transport.ts';
 
 const SERVICE_ID = 'EKS Auth';
 const SIGNING_NAME = 'eks-auth';
@@ -83,7 +83,7 @@ export type EKSAuthClientResolvedConfig = ReturnType<typeof resolveConfig>;
  * `@aws-sdk/client-eks-auth`.
  */
 export class EKSAuthClient extends Client<
-  HttpHandlerOptions,
+  RequestOptions,
   AssumeRoleForPodIdentityCommandInput,
   AssumeRoleForPodIdentityCommandOutput,
   EKSAuthClientResolvedConfig

@@ -1,6 +1,6 @@
 import type { AwsCredentialIdentity, AwsCredentialIdentityProvider } from '@smithy/types';
 import type { Dispatcher } from 'undici';
-import type { DurationMs, EpochMs } from '../clock.ts';
+import type { DurationMs } from '../clock.ts';
 import { resolveEndpoint } from './endpoint.ts';
 import { EKSAuthClient } from './index.ts';
 import type { NodeCredentials } from './node-credentials.ts';
@@ -20,8 +20,6 @@ export interface ClientOptions {
   readonly credentials: () => NodeCredentials | Promise<NodeCredentials>;
   /** For one call, from start to the last byte of the answer. Default is 10 s. */
   readonly attemptTimeout?: DurationMs | undefined;
-  /** Called with the `Date` of each answer, which is to the second. Default is nothing. */
-  readonly onDate?: ((date: EpochMs) => void) | undefined;
   /** Added to the `User-Agent` header, e.g. `pod-identity-broker/1.0.0`. Default is none. */
   readonly userAgent?: string | undefined;
 }
@@ -37,12 +35,12 @@ export interface ClientOptions {
  * @throws TypeError naming the option that cannot be used.
  */
 export function createClient(options: ClientOptions): EKSAuthClient {
-  const { region, dispatcher, attemptTimeout, onDate, userAgent } = options;
+  const { region, dispatcher, attemptTimeout, userAgent } = options;
   return new EKSAuthClient({
     region,
     endpoint: resolveEndpoint(options).href,
     credentials: unremembered(options.credentials),
-    requestHandler: new UndiciTransport({ dispatcher, attemptTimeout, onDate }),
+    requestHandler: new UndiciTransport({ dispatcher, attemptTimeout }),
     maxAttempts: 1,
     ...(userAgent !== undefined && { customUserAgent: userAgent }),
   });

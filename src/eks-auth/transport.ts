@@ -19,7 +19,11 @@ export interface TransportOptions {
   readonly maxResponseBytes?: number | undefined;
   /** Default is the real time. */
   readonly clock?: Clock | undefined;
-  /** Called with the `Date` of each answer, which is to the second. Default is nothing. */
+}
+
+/** Options of one request, as `client.send` passes them on. */
+export interface RequestOptions extends HttpHandlerOptions {
+  /** Called with the `Date` of the answer, which is to the second. Default is nothing. */
   readonly onDate?: ((date: EpochMs) => void) | undefined;
 }
 
@@ -37,14 +41,13 @@ export class UndiciTransport implements HttpHandler<TransportOptions> {
 
   async handle(
     request: HttpRequest,
-    { abortSignal }: HttpHandlerOptions = {},
+    { abortSignal, onDate }: RequestOptions = {},
   ): Promise<{ response: HttpResponse }> {
     const {
       dispatcher,
       attemptTimeout = DEFAULT_ATTEMPT_TIMEOUT,
       maxResponseBytes = DEFAULT_MAX_RESPONSE_BYTES,
       clock,
-      onDate,
     } = this.#options;
     const query = buildQueryString(request.query);
     const { status, headers, body } = await exchange(

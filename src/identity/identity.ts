@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.ts';
+import type { Clock, EpochMs } from '../clock.ts';
 import type { WorkTimes } from '../telemetry/tracing.ts';
 import type { ClaimExpectations, PodIdentity } from '../tokens/claims.ts';
 import type { UnprovenCause } from '../tokens/verify.ts';
@@ -8,12 +8,18 @@ import type { KeyRing } from './key-ring.ts';
 import { RequestBudget } from './request-budget.ts';
 import { type VerifiedToken, VerifiedTokens } from './verified-tokens.ts';
 
+/**
+ * Why EKS Auth has to judge a token; `clock`: it would pass but for its times, and what the time
+ * is cannot be told.
+ */
+export type UnverifiedCause = UnprovenCause | 'clock';
+
 /** Who presents a token, as far as can be told. */
 type Who =
   /** Proven: signature, issuer, audience, times and claims were checked here. */
   | { readonly kind: 'verified'; readonly verified: VerifiedToken }
   /** Claims that would pass, but no key that proves them: EKS Auth has to judge. */
-  | { readonly kind: 'unverified'; readonly pod: PodIdentity; readonly cause: UnprovenCause }
+  | { readonly kind: 'unverified'; readonly pod: PodIdentity; readonly cause: UnverifiedCause }
   /** Not acceptable, whoever judges. */
   | { readonly kind: 'refused'; readonly reason: string }
   /** Cannot be told now; may be told in a moment. */
@@ -32,7 +38,8 @@ export interface Preview {
 
 /** What {@link Identity} is made from. */
 export interface IdentityOptions {
-  readonly clock: Clock;
+  /** `alternatives`: what else the time may be, where that is in doubt. */
+  readonly clock: Clock & { readonly alternatives?: readonly EpochMs[] };
   readonly workers: Pick<Workers, 'verify'>;
   readonly keyRing: KeyRing;
   readonly expected: ClaimExpectations;
@@ -104,7 +111,7 @@ export class Identity {
       return { verdict, remembered, who: { kind: 'verified', verified: known } };
     }
     if (verdict.verdict === 'unfit') {
-      return { verdict, remembered, who: { kind: 'refused', reason: verdict.reason } };
+      return { verdict, remembered, who: await this.#unfit(token, verdict.reason) };
     }
     if (verdict.verdict === 'unproven') {
       return { verdict, remembered, who: this.#unproven(verdict.pod, verdict.cause) };
@@ -132,15 +139,32 @@ export class Identity {
           times,
         };
       }
-      if (verdict.verdict === 'unfit') return { kind: 'refused', reason: verdict.reason, times };
+      if (verdict.verdict === 'unfit') {
+        return { ...(await this.#unfit(token, verdict.reason)), times };
+      }
       if (verdict.cause === 'unknown-key' && (await keyRing.refreshForUnknownKey())) continue;
       return { ...this.#unproven(verdict.pod, verdict.cause), times };
     }
   }
 
-  #verify(token: string): Promise<TimedVerdict> {
-    const { workers, keyRing, expected, clock } = this.#options;
-    return workers.verify({ token, keys: keyRing.keys, expected, now: clock.now() });
+  #verify(token: string, now = this.#options.clock.now()): Promise<TimedVerdict> {
+    const { workers, keyRing, expected } = this.#options;
+    return workers.verify({ token, keys: keyRing.keys, expected, now });
+  }
+
+  /**
+   * A token that is unfit at this time. If it would be proven at another time that it may be as
+   * well, EKS Auth is asked: its answer sets the clock right, and its verdict is the better one.
+   */
+  async #unfit(token: string, reason: string): Promise<Who> {
+    for (const now of this.#options.clock.alternatives ?? []) {
+      const verdict = await this.#verify(token, now);
+      if (verdict.verdict === 'verified') {
+        return { kind: 'unverified', pod: verdict.pod, cause: 'clock' };
+      }
+      if (verdict.verdict === 'unproven') return this.#unproven(verdict.pod, verdict.cause);
+    }
+    return { kind: 'refused', reason };
   }
 
   #remember(token: string, pod: PodIdentity, kid: string | undefined): VerifiedToken {

@@ -1,6 +1,6 @@
-import type { DurationMs, EpochMs } from '../clock.ts';
+import type { EpochMs, MonotonicMs } from '../clock.ts';
 import { assumeRoleForPodIdentity, type RoleCredentials } from '../eks-auth/assume-role.ts';
-import { classify } from '../eks-auth/classify.ts';
+import { classify, isOfService } from '../eks-auth/classify.ts';
 import { createClient } from '../eks-auth/create-client.ts';
 import type { AssumeRoleFailure } from '../eks-auth/failure.ts';
 import type { EKSAuthClient } from '../eks-auth/index.ts';
@@ -21,7 +21,7 @@ export type AssumeRoleOutcome = (
   | { readonly ok: true; readonly role: RoleCredentials }
   | { readonly ok: false; readonly failure: AssumeRoleFailure }
 ) & {
-  /** The time of the service, by its latest answer to this thread. */
+  /** The time of the service, where it was the service that answered. */
   readonly serviceTime?: EpochMs | undefined;
   /** When the attempt was made, by this thread's clock. */
   readonly times?: WorkTimes | undefined;
@@ -29,7 +29,6 @@ export type AssumeRoleOutcome = (
 
 let client: { readonly region: string; readonly eksAuth: EKSAuthClient } | undefined;
 let credentials: NodeCredentials;
-let dated: { readonly date: EpochMs; readonly at: DurationMs } | undefined;
 
 /** Task: one attempt at AssumeRoleForPodIdentity on a worker thread. */
 export async function assumeRole(task: AssumeRoleTask): Promise<AssumeRoleOutcome> {
@@ -39,23 +38,28 @@ export async function assumeRole(task: AssumeRoleTask): Promise<AssumeRoleOutcom
     startedAt,
     endedAt: performance.timeOrigin + performance.now(),
   });
+  let dated: { readonly date: EpochMs; readonly at: MonotonicMs } | undefined;
+  const onDate = (date: EpochMs) => {
+    dated = { date, at: performance.now() };
+  };
   // Calls that are under way have signed already; the next ones take the newest credentials.
   credentials = task.credentials;
   try {
     if (client?.region !== task.region) client = { region: task.region, eksAuth: connect(task) };
-    return {
-      ok: true,
-      role: await assumeRoleForPodIdentity(client.eksAuth, { clusterName, token: task.token }),
-      serviceTime: serviceTime(),
-      times: times(),
-    };
+    const { token } = task;
+    const role = await assumeRoleForPodIdentity(client.eksAuth, { clusterName, token, onDate });
+    return { ok: true, role, serviceTime: timeNow(dated), times: times() };
   } catch (error) {
-    return { ok: false, failure: classify(error), serviceTime: serviceTime(), times: times() };
+    const failure = classify(error);
+    const serviceTime = isOfService(failure) ? timeNow(dated) : undefined;
+    return { ok: false, failure, serviceTime, times: times() };
   }
 }
 
-/** The date of the latest answer, and what has passed since; half a second is its mean error. */
-function serviceTime(): EpochMs | undefined {
+/** What a date has become since; half a second is its mean error. */
+function timeNow(
+  dated: { readonly date: EpochMs; readonly at: MonotonicMs } | undefined,
+): EpochMs | undefined {
   return dated === undefined ? undefined : dated.date + 500 + performance.now() - dated.at;
 }
 
@@ -69,8 +73,5 @@ function connect({ region }: AssumeRoleTask): EKSAuthClient {
     userAgent,
     dispatcher: outgoing(),
     credentials: () => credentials,
-    onDate: (date) => {
-      dated = { date, at: performance.now() };
-    },
   });
 }

@@ -14,7 +14,7 @@ export interface EksAuthCallerOptions {
   };
   /** Finds out the node's region. */
   readonly region: () => Promise<string>;
-  /** Called with the service's time after each answer. */
+  /** Called with the service's time after each answer that the service itself gave. */
   readonly onServiceTime: (time: EpochMs) => void;
 }
 

@@ -1,6 +1,9 @@
+import { once } from 'node:events';
+import { createServer, request } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
-import t from 'tap';
-import { ask, holds, startCluster } from './cluster.ts';
+import t, { type Test } from 'tap';
+import { ask, askUntilGiven, type Cluster, holds, startCluster } from './cluster.ts';
 
 // The node's clock is off: the simulator's services, and the API server that dates the tokens,
 // run ahead of it or behind. EKS Auth refuses signatures that are 5 minutes off.
@@ -115,3 +118,74 @@ t.test('a clock that is set while the broker runs', { buffered: true }, async (t
     t.ok(cluster.calls(account).length <= 3);
   }
 });
+
+const DAY = 24 * 60 * MINUTE;
+
+/** A way to EKS Auth on which the `Date` of some answers is changed, or all of the answer. */
+async function lyingDoor(t: Test, { simulator }: Cluster) {
+  const lies: { readonly ahead: number; readonly status?: number }[] = [];
+  const { hostname, port } = new URL(simulator.url);
+  const server = createServer((asked, answer) => {
+    const { method, url: path, headers } = asked;
+    const behind = request({ hostname, port, method, path, headers }, (received) => {
+      const lie = lies.shift();
+      const date = new Date(Date.now() + (lie?.ahead ?? 0)).toUTCString();
+      if (lie?.status === undefined) {
+        answer.writeHead(received.statusCode as number, { ...received.headers, date });
+        received.pipe(answer);
+      } else {
+        received.resume();
+        answer.writeHead(lie.status, { date }).end('<html>not EKS Auth</html>');
+      }
+    });
+    behind.on('error', () => answer.destroy());
+    asked.pipe(behind);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, lies };
+}
+
+for (const days of [2, -2]) {
+  const name = `answers that are dated ${Math.abs(days)} days ${days > 0 ? 'ahead' : 'back'}`;
+  t.test(name, { buffered: true }, async (t) => {
+    const cluster = await startCluster(t);
+    cluster.associate('known', 'new', 'newer');
+    const door = await lyingDoor(t, cluster);
+    const broker = await cluster.broker({ args: [`--endpoint=${door.url}`] });
+    const known = cluster.pod('known');
+    t.equal((await ask(broker, known.token)).status, 200);
+
+    // One may be anything; what is not EKS Auth's own answer counts for nothing at all.
+    for (const status of [undefined, 502, 403, 404]) {
+      door.lies.push({ ahead: days * DAY, ...(status !== undefined && { status }) });
+      await ask(broker, cluster.pod('nobody').token);
+      t.equal(door.lies.length, 0, `told with ${status ?? 'an error of EKS Auth'}`);
+      t.equal((await ask(broker, known.token)).status, 200, 'a known pod is served');
+      t.equal((await ask(broker, known.rotate())).status, 200, 'and so is its next token');
+    }
+    const fresh = await ask(broker, cluster.pod('new').token);
+    t.equal(fresh.status, 200, 'as is a new one');
+
+    // Two in a row are believed, and found out by the next.
+    for (let count = 0; count < 2; count += 1) door.lies.push({ ahead: days * DAY });
+    for (let count = 0; count < 2; count += 1) await ask(broker, cluster.pod('nobody').token);
+    t.equal(door.lies.length, 0);
+    const before = cluster.calls().length;
+    const [again, newer] = await Promise.all(
+      [known, cluster.pod('newer')].map(({ token }) =>
+        askUntilGiven(broker, token, { within: 8_000, every: 200 }),
+      ),
+    );
+    t.match([again, newer], [{ status: 200 }, { status: 200 }], 'both are served again');
+    t.ok(cluster.calls().length - before <= 8, `${cluster.calls().length - before} calls`);
+    t.equal((await ask(broker, known.token)).status, 200, 'and stay so');
+    const metrics = await broker.metrics();
+    const ahead = metrics.get('pod_identity_broker_node_clock_ahead_seconds') as number;
+    t.ok(Math.abs(ahead) < 2, `the clock is right again: ${ahead} s`);
+  });
+}

@@ -30,7 +30,7 @@ interface SetUp {
 
 /** Identity over a real key ring and the real verification, without the threads. */
 function setUp({ keys = [one], most = 100, expected = EXPECTED }: SetUp = {}) {
-  const clock = new ManualClock();
+  const clock = Object.assign(new ManualClock(), { alternatives: [] as number[] });
   const source = new ScriptedSource('source');
   const publish = (...published: readonly SigningKey[]) => {
     source.keys = published.map((key) => key.jwk);
@@ -380,4 +380,27 @@ t.test('a worker that fails fails those who ask, and nobody after them', async (
   for (const one of asked) await t.rejects(one, { message: 'the thread died' });
   control.beforeVerdict = undefined;
   t.equal(shown(await identity.identify(text)), 'verified');
+});
+
+t.test('a token that another time would make good is left to EKS Auth', async (t) => {
+  const { identity, clock, keyRing, minted } = setUp();
+  await keyRing.useIssuer(ISSUER);
+  t.equal(shown(await identity.identify(minted())), 'verified');
+  const right = clock.now();
+  const brief = { exp: right / 1_000 + 3_600 };
+  const good = minted(one, brief);
+  const forged = minted(foreignOne, brief);
+  for (const hours of [3, -3]) {
+    clock.jump(right + hours * 3_600_000 - clock.now());
+    t.match(await identity.identify(good), { kind: 'refused', reason: /expired|not valid yet/ });
+    clock.alternatives = [right];
+    t.match(await identity.identify(good), { kind: 'unverified', cause: 'clock' });
+    t.match(
+      await identity.identify(forged),
+      { kind: 'refused', reason: /signature/ },
+      'but not one that is forged',
+    );
+    t.equal(identity.recall(good, clock.now()), undefined, 'nothing is proven by it');
+    clock.alternatives = [];
+  }
 });

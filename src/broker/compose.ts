@@ -223,8 +223,10 @@ function adminSocket(
         // First where others look, so that nothing comes back from there.
         const reachedStore = store && (await store.flush(chosen));
         const flushed = sessions.flush((session) => isChosen(chosen, session));
-        log.info({ ...chosen, flushed, reachedStore }, 'sessions flushed by the operator');
-        return { flushed, reachedStore };
+        const reachedPredecessor = await succession.flush(chosen);
+        const reached = { flushed, reachedStore, reachedPredecessor };
+        log.info({ ...chosen, ...reached }, 'sessions flushed by the operator');
+        return reached;
       },
       status: () => brokerStatus(components),
       explain: (token) => explain(token, components),

@@ -5,8 +5,10 @@ import type { HandedSession, HandOverActions, Heir } from '../listener/hand-over
 import type { Listener } from '../listener/listener.ts';
 import { isBroker } from '../listener/port-holder.ts';
 import { NoHandOverError, Predecessor } from '../listener/predecessor.ts';
+import type { FlushChoice } from '../session-store/session-store.ts';
 import { versionAt } from '../session-store/version-clock.ts';
 import type { RoleSessions } from '../sessions/role-sessions.ts';
+import { isChosen } from '../sessions/stored-sessions.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { NodeMetrics } from '../telemetry/metrics/node-metrics.ts';
 
@@ -31,6 +33,7 @@ export interface SuccessionOptions {
  */
 export class Succession {
   readonly #options: SuccessionOptions;
+  #predecessor: Predecessor | undefined;
   #stopped = false;
   #refused = false;
 
@@ -50,6 +53,7 @@ export class Succession {
       this.meets(error.message);
     });
     if (predecessor === undefined) return undefined;
+    this.#predecessor = predecessor;
     for (const { session, kept } of predecessor.sessions) {
       // Where it had no store, it is known only when they were fetched.
       const version = kept.version || versionAt(kept.fetchedAt);
@@ -63,6 +67,7 @@ export class Succession {
     }, PREDECESSOR_MAY_LIVE);
     overdue.unref();
     void predecessor.gone.then(() => {
+      this.#predecessor = undefined;
       clock.clearTimeout(overdue);
       log.info('the broker before this one has ended');
     });
@@ -90,12 +95,25 @@ export class Succession {
   get actions(): HandOverActions {
     return {
       offer: (heir) => this.#offer(heir),
+      flush: async (chosen) => {
+        this.#options.sessions.flush((session) => isChosen(chosen, session));
+        await this.flush(chosen);
+      },
       release: async () => {
         await this.#options.listener.stopProbes();
         this.#options.log.info('handed over; answering pods until stopped');
       },
       reclaim: () => this.#reclaim(),
     };
+  }
+
+  /**
+   * Has the broker before this one let go of sessions as well, while it still answers pods.
+   *
+   * @returns Whether it has; undefined where there is none.
+   */
+  async flush(chosen: FlushChoice): Promise<boolean | undefined> {
+    return await this.#predecessor?.flush(chosen);
   }
 
   /** This broker ends: nothing is taken back any more. */

@@ -22,11 +22,16 @@ export function flushCommand(): Command {
       }
       await reportingFailure(async () => {
         const answer = await askBroker(adminSocket, 'POST', '/flush', chosen);
-        const { flushed, reachedStore } = answer as FlushAnswer;
+        const { flushed, reachedStore, reachedPredecessor } = answer as FlushAnswer;
         process.stdout.write(`${flushed} ${flushed === 1 ? 'session' : 'sessions'} flushed\n`);
         if (reachedStore === false) {
           process.stderr.write(
             'warning: Redis cannot be reached now; it is told as soon as it can be\n',
+          );
+        }
+        if (reachedPredecessor === false) {
+          process.stderr.write(
+            'warning: the broker before this one does not answer; until it ends it may hand out what it holds\n',
           );
         }
       });

@@ -19,6 +19,8 @@ export interface FlushAnswer {
   readonly flushed: number;
   /** Whether the store of sessions has let go of them too; undefined where there is none. */
   readonly reachedStore?: boolean | undefined;
+  /** Whether the broker before this one has too, where one still answers; else undefined. */
+  readonly reachedPredecessor?: boolean | undefined;
 }
 
 /** What the operator can ask for. */

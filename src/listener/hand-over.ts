@@ -1,6 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createInterface } from 'node:readline';
-import type { KeptCredentials, StoredSession } from '../session-store/session-store.ts';
+import type {
+  FlushChoice,
+  KeptCredentials,
+  StoredSession,
+} from '../session-store/session-store.ts';
 
 /** The form of what goes over; a broker that speaks another takes over without the sessions. */
 export const HAND_OVER_VERSION = 1;
@@ -37,6 +41,8 @@ export interface HandOverActions {
    * @returns The sessions, or text that says why it does not hand over.
    */
   offer(heir: Partial<Heir>): readonly HandedSession[] | string;
+  /** The operator has the successor let go of sessions: so does this broker, which still answers. */
+  flush(chosen: FlushChoice): Promise<void>;
   /** The successor answers pods: lets go of the ports that cannot be shared. */
   release(): Promise<void>;
   /** The successor is gone, and this broker was not stopped: it is the only one again. */
@@ -46,7 +52,8 @@ export interface HandOverActions {
 /**
  * Hands over to a successor, in one exchange of lines of JSON that lasts until one of the two
  * processes is gone: `{version, clusterName, port}` from the successor, `{version, sessions}` back,
- * `{release: true}` once it answers pods, `{released: true}` back.
+ * `{release: true}` once it answers pods, `{released: true}` back; and for each flush that the
+ * successor takes, `{flush: {namespace, serviceAccount}}`, `{flushed: true}` back.
  */
 export async function handOver(
   request: IncomingMessage,
@@ -61,9 +68,13 @@ export async function handOver(
     for await (const line of createInterface({ input: request })) {
       const asked = readLine(line);
       if (offered) {
-        if (asked?.release !== true) break;
-        await actions.release();
-        say({ released: true });
+        if (asked?.release === true) {
+          await actions.release();
+          say({ released: true });
+        } else if (typeof asked?.flush === 'object' && asked.flush !== null) {
+          await actions.flush(asked.flush);
+          say({ flushed: true });
+        } else break;
         continue;
       }
       const offer = actions.offer(asked ?? {});

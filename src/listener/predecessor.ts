@@ -4,6 +4,7 @@ import { dirname } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { DurationMs } from '../clock.ts';
+import type { FlushChoice } from '../session-store/session-store.ts';
 import {
   HAND_OVER_PATH,
   HAND_OVER_VERSION,
@@ -30,6 +31,9 @@ export class Predecessor {
   readonly gone: Promise<void>;
   readonly #asked: ClientRequest;
   readonly #lines: AsyncIterator<string>;
+  #isGone = false;
+  /** Answers come in the order of the questions, so each waits for the one before. */
+  #answered: Promise<unknown> = Promise.resolve();
 
   private constructor(
     asked: ClientRequest,
@@ -42,7 +46,10 @@ export class Predecessor {
     this.#lines = lines;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.gone = promise;
-    answer.once('close', resolve);
+    answer.once('close', () => {
+      this.#isGone = true;
+      resolve();
+    });
   }
 
   /**
@@ -87,8 +94,29 @@ export class Predecessor {
    * @returns Once it has, or is gone, or takes too long.
    */
   async release(): Promise<void> {
-    this.#asked.write(line({ release: true }));
-    await nextLine(this.#lines).catch(() => undefined);
+    await this.#ask({ release: true }).catch(() => undefined);
+  }
+
+  /**
+   * Has it let go of sessions, so that it does not go on handing out what this broker no longer
+   * does.
+   *
+   * @returns Whether it has, or is gone; `false` where it takes too long to answer.
+   */
+  async flush(chosen: FlushChoice): Promise<boolean> {
+    return await this.#ask({ flush: chosen }).then(
+      () => true,
+      () => this.#isGone,
+    );
+  }
+
+  #ask(question: object): Promise<unknown> {
+    const asked = this.#answered.then(() => {
+      this.#asked.write(line(question));
+      return nextLine(this.#lines);
+    });
+    this.#answered = asked.catch(() => undefined);
+    return asked;
   }
 }
 

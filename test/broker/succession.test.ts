@@ -71,6 +71,7 @@ async function predecessor(t: Test, adminSocket: string, actions: HandOverAction
 
 const GIVING: HandOverActions = {
   offer: () => [],
+  flush: async () => {},
   release: async () => {},
   reclaim: async () => {},
 };

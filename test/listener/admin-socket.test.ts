@@ -27,7 +27,12 @@ async function socket(t: Test, path: string, actions: Partial<AdminActions> = {}
       flush: async (chosen) => ({ flushed: asked.push(chosen) }),
       status: () => ({ well: true }),
       explain: async (token) => ({ token: token.length }),
-      handOver: { offer: () => 'not here', release: async () => {}, reclaim: async () => {} },
+      handOver: {
+        offer: () => 'not here',
+        flush: async () => {},
+        release: async () => {},
+        reclaim: async () => {},
+      },
       ...actions,
     },
     log,

@@ -6,9 +6,9 @@ import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
-import { type Cluster, given, startCluster } from '../faults/cluster.ts';
+import { type Cluster, given, NAMESPACE, roleOf, startCluster } from '../faults/cluster.ts';
 import { ask } from '../support/ask.ts';
-import { type BrokerProcess, startBroker } from '../support/broker-process.ts';
+import { type BrokerProcess, runProgram, startBroker } from '../support/broker-process.ts';
 import { needsNamespaces } from '../support/needs.ts';
 import { associate, nodeFor } from '../support/node-cluster.ts';
 
@@ -57,6 +57,40 @@ t.test('sessions come along, and the ports change hands', async (t) => {
     400,
     'what comes over proves nothing about tokens',
   );
+});
+
+t.test('a flush reaches the broker that has handed over and still answers', async (t) => {
+  const cluster = await startCluster(t);
+  cluster.associate('web', 'api');
+  const first = await cluster.broker();
+  const [web, api] = [cluster.pod('web').token, cluster.pod('api').token];
+  for (const token of [web, api]) await given(t, first, token);
+  const before = await given(t, first, api);
+  const second = await successor(cluster, first);
+  await second.logged(({ msg }) => /taking over/.test(msg));
+  const { associations } = cluster.simulator;
+  const [found] = associations.list({ namespace: NAMESPACE, serviceAccount: 'web' });
+  associations.update(found?.associationId as string, { roleArn: roleOf('other') });
+  const args = [`--admin-socket=${first.adminSocket}`, '--namespace', NAMESPACE];
+  t.strictSame(await runProgram(['flush', ...args, '--service-account', 'web']), {
+    code: 0,
+    stdout: '1 session flushed\n',
+    stderr: '',
+  });
+  // Both hold the pods' port: the kernel spreads connections over them.
+  const roles = new Map<string, number>();
+  for (let tries = 0; tries < 60; tries += 1) {
+    const { body } = await given(t, first, web);
+    const call = cluster
+      .calls('web')
+      .find(({ issuedAccessKeyId }) => issuedAccessKeyId === body.AccessKeyId);
+    const role = call?.assumedRoleArn?.split('/')[1] ?? 'unknown';
+    roles.set(role, (roles.get(role) ?? 0) + 1);
+  }
+  t.strictSame([...roles.keys()], ['other'], 'nobody is handed the old role');
+  t.equal(cluster.calls('web').length, 3, 'each has fetched it once more, so both have answered');
+  const after = await given(t, first, api);
+  t.equal(after.body.AccessKeyId, before.body.AccessKeyId, 'the others stay');
 });
 
 t.test('a successor that dies gives everything back', async (t) => {

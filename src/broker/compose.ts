@@ -65,8 +65,10 @@ export async function compose(given: Given): Promise<Composition> {
   const { keyRing, identity } = tokenVerification(foundation, workers, access, () =>
     requests.adoptUnverified(),
   );
-  const { store, sessions } = await roleSessions(foundation, path);
-  const pods = await podAwareness(client, foundation, sessions);
+  let pods: PodAwareness | undefined;
+  const isLivePod = (uid: string) => pods?.isLive(uid) ?? false;
+  const { store, sessions } = await roleSessions(foundation, path, isLivePod);
+  pods = await podAwareness(client, foundation, sessions);
   const fallback = new TokenScopeFallback(clock);
   const requests: CredentialRequests = credentialRequests(foundation, {
     identity,
@@ -151,6 +153,7 @@ function tokenVerification(
 async function roleSessions(
   foundation: Foundation,
   { queue, caller }: CallPath,
+  isLivePod: (uid: string) => boolean,
 ): Promise<{ readonly store: RedisSessionStore | undefined; readonly sessions: RoleSessions }> {
   const { config, clock, log, metrics, tracing, faults, stops } = foundation;
   const { redis } = config;
@@ -176,6 +179,7 @@ async function roleSessions(
     maxCacheSize: config.maxCacheSize,
     random: Math.random,
     tracing,
+    isLivePod,
     onRenewal: (renewal) => metrics.sessions.renewed(renewal),
     onEviction: () => metrics.sessions.evicted(),
   });

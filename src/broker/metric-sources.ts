@@ -69,8 +69,8 @@ function scopeFigures(sessions: RoleSessions): ScopeFigures[] {
  */
 function soonestExpiry(sessions: RoleSessions, now: number): DurationMs | undefined {
   let soonest: number | undefined;
-  for (const { credentials, wanted, tokens } of sessions.all()) {
-    if (credentials === undefined || !wanted || tokens.live(now).length === 0) continue;
+  for (const { credentials, usedSinceFetch, tokens } of sessions.all()) {
+    if (credentials === undefined || !usedSinceFetch || tokens.live(now).length === 0) continue;
     soonest = Math.min(soonest ?? Number.POSITIVE_INFINITY, credentials.servableUntil - now);
   }
   return soonest;

@@ -18,6 +18,8 @@ export interface PodAwareness {
   readonly known: number;
   /** Whether the API server tells of changes now. */
   readonly connected: boolean;
+  /** Whether a pod is known to be on the node, and has not ended. */
+  isLive(uid: string): boolean;
   stop(): void;
 }
 
@@ -82,6 +84,7 @@ export function watchPods(options: PodAwarenessOptions): PodAwareness {
     get connected() {
       return watch.connected;
     },
+    isLive: (uid) => pods.isLive(uid),
     stop() {
       watch.stop();
       departures.stop();

@@ -68,6 +68,12 @@ export class NodePods {
     return false;
   }
 
+  /** Whether a pod is on the node and has not ended. */
+  isLive(uid: string): boolean {
+    const pod = this.#pods.get(uid);
+    return pod !== undefined && !pod.facts.finished;
+  }
+
   /** Whether a pod was here and is gone for good. */
   hasLeft(uid: string): boolean {
     return this.#left.has(uid);

@@ -1,22 +1,38 @@
-import type { Clock, DurationMs, Timer } from '../clock.ts';
+import type { Clock, DurationMs, MonotonicMs, Timer } from '../clock.ts';
 import type { CallPace, CallResult } from './call-pace.ts';
 import { TokenBucket } from './token-bucket.ts';
 
-/** What waits for what: pods that have nothing yet, sessions to renew, tokens without proof. */
-export type CallPriority = 'foreground' | 'renewal' | 'unverified';
+/**
+ * What waits for what: sessions near their end, pods that have nothing yet, sessions to renew,
+ * tokens without proof.
+ */
+export type CallPriority = 'urgent' | 'foreground' | 'renewal' | 'unverified';
 
-const ORDER: readonly CallPriority[] = ['foreground', 'renewal', 'unverified'];
+const ORDER: readonly CallPriority[] = ['urgent', 'foreground', 'renewal', 'unverified'];
 
 /** Calls under way at once; more would only make each other slow. */
-const MOST_UNDER_WAY = 256;
+const MAX_UNDER_WAY = 256;
 /** Calls waiting at once; beyond it a call is refused at once, so that memory is bounded. */
-const MOST_WAITING = 20_000;
+const MAX_WAITING = 20_000;
+/** The longest wait that is told while EKS Auth fails: it may be back at any moment. */
+const MAX_FAILING_WAIT: DurationMs = 5_000;
 
 /** A place in the queue, kept over the attempts of one flight. */
 export interface Turn {
+  /** Raised by {@link CallQueue.promote} alone. */
   readonly priority: CallPriority;
   /** Lower goes first within a priority: for renewals the expiry, else the order of arrival. */
   readonly rank: number;
+}
+
+/** When a call may be made. */
+export interface TurnLimits {
+  /** Earliest start, for a call that backs off. Default is at once. */
+  readonly notBefore?: MonotonicMs | undefined;
+  /** When the caller gives up waiting for the turn. */
+  readonly deadline: MonotonicMs;
+  /** Takes it out of the queue; a call that was begun goes on. Default is none. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** A call that was not made: its time ran out, or its session ended, before its turn came. */
@@ -31,19 +47,20 @@ export class QueueFullError extends Error {
 
 interface Waiting {
   readonly turn: Turn;
-  readonly notBefore: DurationMs;
+  readonly notBefore: MonotonicMs;
   readonly start: () => void;
 }
 
 /**
  * The one door through which calls to EKS Auth leave, for all worker threads: in order of
- * priority, then of rank; at the learned pace; renewals within a budget of their own.
+ * priority, then of rank; at the learned pace; renewals that can wait within a budget of their own.
  */
 export class CallQueue {
   readonly #clock: Clock;
   readonly #pace: CallPace;
   readonly #renewals: TokenBucket;
   readonly #waiting: Record<CallPriority, Waiting[]> = {
+    urgent: [],
     foreground: [],
     renewal: [],
     unverified: [],
@@ -73,8 +90,9 @@ export class CallQueue {
 
   /** The same, by priority. */
   waitingByPriority(): Record<CallPriority, number> {
-    const { foreground, renewal, unverified } = this.#waiting;
+    const { urgent, foreground, renewal, unverified } = this.#waiting;
     return {
+      urgent: urgent.length,
       foreground: foreground.length,
       renewal: renewal.length,
       unverified: unverified.length,
@@ -87,35 +105,50 @@ export class CallQueue {
     return { priority, rank: rank ?? this.#arrivals };
   }
 
-  /** How long a call that joined the foreground now would wait for its turn, in milliseconds. */
-  get expectedWait(): number {
+  /** Raises the priority of a place, whether its call waits now or is yet to; never lowers it. */
+  promote(turn: Turn, priority: CallPriority): void {
+    const before = turn.priority;
+    if (ORDER.indexOf(priority) >= ORDER.indexOf(before)) return;
+    (turn as { priority: CallPriority }).priority = priority;
+    const place = this.#waiting[before].findIndex((waiting) => waiting.turn === turn);
+    if (place < 0) return;
+    const [waiting] = this.#waiting[before].splice(place, 1) as [Waiting];
+    this.#enqueue(waiting);
+    this.#advance();
+  }
+
+  /**
+   * How long a call that joined the foreground now would wait for its turn. While EKS Auth fails
+   * that is not known, and said to be a few seconds at most.
+   */
+  get expectedWait(): DurationMs {
     const now = this.#clock.elapsed();
     const first = Math.max(0, this.#pace.earliest - now);
-    const ahead = this.#waiting.foreground.length;
-    return ahead === 0 ? first : first + (ahead * 1_000) / this.#pace.rate;
+    const { urgent, foreground } = this.#waiting;
+    const ahead = urgent.length + foreground.length;
+    const wait = ahead === 0 ? first : first + (ahead * 1_000) / this.#pace.rate;
+    return this.#pace.mode === 'failing' ? Math.min(wait, MAX_FAILING_WAIT) : wait;
   }
 
   /**
    * Makes a call when its turn has come.
    *
    * @param turn - Its place; the same for a call that is tried again after a throttle.
-   * @param notBefore - Earliest start, for a call that backs off.
-   * @param deadline - When the caller gives up waiting for the turn.
-   * @param call - Makes the call, and says with its value how it ended.
-   * @param signal - Takes it out of the queue; a call that was begun goes on.
-   * @throws TurnExpiredError when the deadline passes or the signal comes first; QueueFullError.
+   * @param limits - When it may be made.
+   * @param call - Makes the call, and says with its value how it ended; without a `result` it
+   *   tells nothing about the service.
+   * @throws TurnExpiredError when the deadline passes or the signal comes first; QueueFullError;
+   *   what `call` rejects with, which counts as failed.
    */
   async run<T>(
     turn: Turn,
-    notBefore: DurationMs,
-    deadline: DurationMs,
-    call: () => Promise<{ readonly result: CallResult; readonly value: T }>,
-    signal?: AbortSignal,
+    limits: TurnLimits,
+    call: () => Promise<{ readonly result: CallResult | undefined; readonly value: T }>,
   ): Promise<T> {
-    await this.#wait(turn, notBefore, deadline, signal);
+    await this.#wait(turn, limits);
     try {
       const { result, value } = await call();
-      this.#pace.ended(result);
+      if (result !== undefined) this.#pace.ended(result);
       return value;
     } catch (error) {
       this.#pace.ended('failed');
@@ -133,22 +166,16 @@ export class CallQueue {
   }
 
   /** Resolves when the call may start; it counts as under way from then on. */
-  #wait(
-    turn: Turn,
-    notBefore: DurationMs,
-    deadline: DurationMs,
-    signal: AbortSignal | undefined,
-  ): Promise<void> {
+  #wait(turn: Turn, { notBefore = 0, deadline, signal }: TurnLimits): Promise<void> {
     if (signal?.aborted) return Promise.reject(new TurnExpiredError('its session has ended'));
-    if (this.waiting >= MOST_WAITING) {
+    if (this.waiting >= MAX_WAITING) {
       return Promise.reject(new QueueFullError('too many calls wait for their turn'));
     }
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const queue = this.#waiting[turn.priority];
     const waiting: Waiting = { turn, notBefore, start: resolve };
-    const behind = queue.findLastIndex((other) => other.turn.rank <= turn.rank);
-    queue.splice(behind + 1, 0, waiting);
+    this.#enqueue(waiting);
     const leave = (reason: string) => {
+      const queue = this.#waiting[turn.priority];
       const place = queue.indexOf(waiting);
       if (place < 0) return;
       queue.splice(place, 1);
@@ -167,11 +194,17 @@ export class CallQueue {
     });
   }
 
+  #enqueue(waiting: Waiting): void {
+    const queue = this.#waiting[waiting.turn.priority];
+    const behind = queue.findLastIndex(({ turn }) => turn.rank <= waiting.turn.rank);
+    queue.splice(behind + 1, 0, waiting);
+  }
+
   /** Starts whoever may start now, and comes back when the next one may. */
   #advance(): void {
     this.#clock.clearTimeout(this.#timer);
     this.#timer = undefined;
-    while (this.#underWay < MOST_UNDER_WAY) {
+    while (this.#underWay < MAX_UNDER_WAY) {
       const now = this.#clock.elapsed();
       const next = this.#next(now);
       if (next === undefined) return;
@@ -189,7 +222,7 @@ export class CallQueue {
   }
 
   /** Who is next, and when: the first in order who may start now, else whoever may soonest. */
-  #next(now: DurationMs): { priority: CallPriority; place: number; at: DurationMs } | undefined {
+  #next(now: MonotonicMs): { priority: CallPriority; place: number; at: MonotonicMs } | undefined {
     let soonest: { priority: CallPriority; place: number; at: DurationMs } | undefined;
     for (const priority of ORDER) {
       const budget = priority === 'renewal' ? now + this.#renewals.wait : now;

@@ -9,9 +9,9 @@ import type { RequestTrace } from '../telemetry/tracing.ts';
 import type { PodIdentity } from '../tokens/claims.ts';
 import type { CallQueue } from './call-queue.ts';
 import type { FetchFailure } from './failure.ts';
-import type { Opened, RoleSessions, Servable } from './role-sessions.ts';
-import { handOver, type ServedCredentials } from './served-credentials.ts';
-import type { Landed } from './session.ts';
+import type { RoleSessions, Servable, SessionLookup } from './role-sessions.ts';
+import { recordServed, type ServedCredentials } from './served-credentials.ts';
+import type { FetchOutcome } from './session.ts';
 import { type ScopeRules, scopeOf, tokenSessionKey } from './session-key.ts';
 import type { UnverifiedBudget } from './unverified-budget.ts';
 
@@ -66,7 +66,7 @@ interface Waiter {
 }
 
 /** The least that a client is asked to wait before it tries again. */
-const LEAST_RETRY_AFTER: DurationMs = 1_000;
+const MIN_RETRY_AFTER: DurationMs = 1_000;
 
 /** Answers requests for credentials: who asks, which session that opens, what it holds. */
 export class CredentialRequests {
@@ -173,7 +173,7 @@ export class CredentialRequests {
           ? await this.#verified(who.verified, address, waiter)
           : await this.#unverified(token, who, address, waiter);
       if (answer !== undefined) return answer;
-      if (waiter.over) return { kind: 'too-slow', last: undefined, retryAfter: LEAST_RETRY_AFTER };
+      if (waiter.over) return { kind: 'too-slow', last: undefined, retryAfter: MIN_RETRY_AFTER };
     }
   }
 
@@ -249,7 +249,7 @@ export class CredentialRequests {
   }
 
   async #await(
-    opened: Opened,
+    opened: SessionLookup,
     live: { readonly token: string; readonly pod: PodIdentity },
     address: string,
     waiter: Waiter,
@@ -266,7 +266,7 @@ export class CredentialRequests {
       case 'fetch': {
         const { fetch, joined } = opened;
         waiter.last = () => fetch.flight.lastFailure;
-        const landed: Landed = await fetch.landed;
+        const landed: FetchOutcome = await fetch.landed;
         if (landed.ok) {
           // Who has hung up or was sent away was handed nothing.
           if (waiter.over) return undefined;
@@ -301,12 +301,12 @@ export class CredentialRequests {
   /** When a client does well to try again: when its turn may have come. */
   #retryAfter(failure?: FetchFailure): DurationMs {
     const wait = Math.max(this.#options.queue.expectedWait, failure?.retryAfterMs ?? 0);
-    return Math.max(LEAST_RETRY_AFTER, wait);
+    return Math.max(MIN_RETRY_AFTER, wait);
   }
 
   /** One line when a pod is first handed credentials: leads from CloudTrail back to the pod. */
   #audit(credentials: ServedCredentials, pod: PodIdentity, address: string): void {
-    const { first, saved } = handOver(credentials, pod);
+    const { first, saved } = recordServed(credentials, pod);
     if (saved) this.#options.onCallSaved();
     if (!first) return;
     this.#auditLog.info(

@@ -1,4 +1,4 @@
-import type { DurationMs } from '../clock.ts';
+import type { MonotonicMs } from '../clock.ts';
 
 /** Denials of one session, without a sign either way, after which it is taken to be its own. */
 const CONVINCING = 3;
@@ -11,8 +11,8 @@ export type Denial = 'own' | 'node' | 'unclear' | 'alarm';
  * answers AccessDenied to both. If nothing at all is granted any more, it is the node.
  */
 export class Denials {
-  readonly #since = new Map<string, { readonly at: DurationMs; count: number }>();
-  #grantedAt: DurationMs = Number.NEGATIVE_INFINITY;
+  readonly #since = new Map<string, { readonly at: MonotonicMs; count: number }>();
+  #grantedAt: MonotonicMs = Number.NEGATIVE_INFINITY;
   #alarmed = false;
 
   /** Nothing at all is granted any more. */
@@ -21,10 +21,15 @@ export class Denials {
   }
 
   /** EKS Auth has granted a session: the node may ask. */
-  granted(key: string, elapsed: DurationMs): void {
+  granted(key: string, elapsed: MonotonicMs): void {
     this.#grantedAt = elapsed;
     this.#since.delete(key);
     this.#alarmed = false;
+  }
+
+  /** A session has ended: its denials say nothing any more. */
+  forget(key: string): void {
+    this.#since.delete(key);
   }
 
   /**
@@ -33,7 +38,7 @@ export class Denials {
    * @param others - How many other sessions the node holds.
    * @returns `own`: end it; `alarm`: the node's, and this is the first time that it shows.
    */
-  denied(key: string, others: number, elapsed: DurationMs): Denial {
+  denied(key: string, others: number, elapsed: MonotonicMs): Denial {
     const before = this.#since.get(key);
     const denial = before ?? { at: elapsed, count: 0 };
     denial.count += 1;

@@ -51,7 +51,7 @@ export interface ExplainOptions {
 }
 
 /** The longest piece of a token's own text that is repeated. */
-const MOST_QUOTED = 100;
+const MAX_QUOTED = 100;
 
 /**
  * Says step by step what the broker would do with a token. It changes nothing: nothing is
@@ -229,5 +229,5 @@ function said({ code, message }: { readonly code: string; readonly message: stri
 /** A token's own text, made fit to be shown. */
 function quoted(text: string): string {
   const clean = scrub(text);
-  return clean.length > MOST_QUOTED ? `${clean.slice(0, MOST_QUOTED - 1)}…` : clean;
+  return clean.length > MAX_QUOTED ? `${clean.slice(0, MAX_QUOTED - 1)}…` : clean;
 }

@@ -13,7 +13,7 @@ export interface FetchFailure extends Omit<AssumeRoleFailure, 'kind'> {
 }
 
 /** Whether a failure may pass by itself, so that the same call is worth trying again. */
-export function isPassing(failure: FetchFailure): boolean {
+export function isTransient(failure: FetchFailure): boolean {
   switch (failure.kind) {
     case 'throttled':
     case 'service':

@@ -1,4 +1,4 @@
-import type { Clock, DurationMs } from '../clock.ts';
+import type { Clock, DurationMs, MonotonicMs } from '../clock.ts';
 import type { RoleCredentials } from '../eks-auth/assume-role.ts';
 import type { Claim, KeptCredentials, SessionStore } from '../session-store/session-store.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -12,9 +12,11 @@ import {
   type Turn,
   TurnExpiredError,
 } from './call-queue.ts';
-import { type FetchFailure, isPassing } from './failure.ts';
+import { type FetchFailure, isTransient } from './failure.ts';
 import type { LiveToken } from './recent-tokens.ts';
+import { MIN_TIME_LEFT } from './served-credentials.ts';
 import type { Session } from './session.ts';
+import { UnansweredCalls } from './unanswered-calls.ts';
 
 /** How a fetch ended. `live` is the token that drew the answer. */
 export type FlightResult =
@@ -30,16 +32,36 @@ export type FlightResult =
   | { readonly ok: false; readonly failure: FetchFailure; readonly live: LiveToken | undefined };
 
 /** One fetch of a session, on its way; whoever wants the session waits on it. */
-export interface Flight {
-  readonly priority: CallPriority;
-  /** Never rejects. */
-  readonly result: Promise<FlightResult>;
+export class Flight {
+  /** It renews what the session holds. */
+  readonly renewal: boolean;
   /** Its span, where traces are collected. */
   readonly trace: FetchTrace | undefined;
+  /** Never rejects. */
+  readonly result: Promise<FlightResult>;
   /** Why the latest attempt failed, for those whose wait ends before the flight does. */
   lastFailure: FetchFailure | undefined;
   /** The place in the queue that it had when its time ran out there. */
   place: number | undefined;
+  /** Its place in the queue, as long as it keeps it. */
+  turn: Turn;
+  /** A pod waits for it. */
+  awaited: boolean;
+
+  /**
+   * @param fly - Makes the fetch; called before the constructor returns.
+   */
+  constructor(
+    turn: Turn,
+    { renewal, trace }: Pick<Flight, 'renewal' | 'trace'>,
+    fly: (flight: Flight) => Promise<FlightResult>,
+  ) {
+    this.turn = turn;
+    this.renewal = renewal;
+    this.awaited = !renewal;
+    this.trace = trace;
+    this.result = fly(this);
+  }
 }
 
 /** What {@link Flights} is made from. */
@@ -61,17 +83,30 @@ export interface FlightOptions {
   readonly store?: SessionStore | undefined;
 }
 
+/** How a flight is made. */
+export interface FlightStart {
+  readonly priority: CallPriority;
+  /** It renews what the session holds. */
+  readonly renewal: boolean;
+  /** Place among calls of the same priority. Default is behind all of them. */
+  readonly rank?: number | undefined;
+  /** Its span, where traces are collected. */
+  readonly trace?: FetchTrace | undefined;
+}
+
 /** One attempt of a flight. */
 interface Attempt {
   readonly live: LiveToken;
   /** 1 for the first. */
   readonly number: number;
   readonly trace: FetchTrace | undefined;
+  /** Its calls that were overtaken: a late answer is as good as any. */
+  readonly overtaken: Promise<AssumeRoleOutcome>[];
 }
 
 /** The first pause between attempts; doubled with each. */
-const FIRST_PAUSE: DurationMs = 100;
-const LONGEST_PAUSE: DurationMs = 2_000;
+const INITIAL_BACKOFF: DurationMs = 100;
+const MAX_BACKOFF: DurationMs = 2_000;
 /** How often the log says that EKS Auth is not called for want of the node's credentials. */
 const NODE_TROUBLE_INTERVAL: DurationMs = 60_000;
 /** The code of a call that found the queue full, and so had no place in it. */
@@ -84,10 +119,19 @@ const QUEUE_FULL = 'QueueFull';
  */
 export class Flights {
   readonly #options: FlightOptions;
-  #nodeTroubleAt: DurationMs = Number.NEGATIVE_INFINITY;
+  readonly #unanswered: UnansweredCalls;
+  /** Sessions that wrong answers were given for, with no right one for any since. */
+  readonly #mismatched = new Set<string>();
+  #nodeTroubleAt: MonotonicMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: FlightOptions) {
     this.#options = options;
+    this.#unanswered = new UnansweredCalls(options.clock);
+  }
+
+  /** How long a fetch that began now would wait for its turn. */
+  get expectedWait(): DurationMs {
+    return this.#options.queue.expectedWait;
   }
 
   /**
@@ -95,28 +139,21 @@ export class Flights {
    *
    * @param session - Whose tokens are used after `first`.
    * @param first - The token to begin with.
-   * @param rank - Place among calls of the same priority. Default is behind all of them.
-   * @param trace - Its span, where traces are collected.
    */
-  start(
-    session: Session,
-    first: LiveToken,
-    priority: CallPriority,
-    rank?: number,
-    trace?: FetchTrace,
-  ): Flight {
-    const flight: { -readonly [K in keyof Flight]: Flight[K] } = {
-      priority,
-      result: Promise.resolve() as never,
-      trace,
-      lastFailure: undefined,
-      place: undefined,
-    };
-    flight.result = this.#fly(session, first, flight, rank).then((result) => {
+  start(session: Session, first: LiveToken, how: FlightStart): Flight {
+    const { priority, rank, renewal, trace } = how;
+    const turn = this.#options.queue.turn(priority, rank);
+    return new Flight(turn, { renewal, trace }, async (flight) => {
+      const result = await this.#fly(session, first, flight, rank);
       trace?.end(result.ok ? result.role : result.failure);
       return result;
     });
-    return flight;
+  }
+
+  /** A pod waits for a fetch that is under way: it goes on as one that was begun for the pod. */
+  join(flight: Flight, priority: CallPriority): void {
+    flight.awaited = true;
+    this.#options.queue.promote(flight.turn, priority);
   }
 
   async #fly(
@@ -130,9 +167,8 @@ export class Flights {
     const deadline = clock.elapsed() + flightTimeout;
     const spent = new Set<string>();
     let live: LiveToken | undefined = first;
-    let turn = queue.turn(flight.priority, rank);
     let pause = 0;
-    for (let attempt = 1; ; attempt += 1) {
+    for (let number = 1; ; number += 1) {
       const claim = await this.#claim(session, flight, deadline);
       if (claim?.kind === 'kept') {
         flight.trace?.fromStore();
@@ -140,19 +176,15 @@ export class Flights {
       }
       if (claim?.kind === 'elsewhere') return { ok: false, failure: ELSEWHERE, live: undefined };
       if (claim !== undefined) session.fetchVersion = claim.version;
-      const outcome: RoleCredentials | FetchFailure = await this.#attempt(
-        session,
-        { live, number: attempt, trace: flight.trace },
-        turn,
-        clock.elapsed() + pause,
-        deadline,
-      );
+      const attempt: Attempt = { live, number, trace: flight.trace, overtaken: [] };
+      const notBefore = clock.elapsed() + pause;
+      const outcome = await this.#attempt(session, attempt, flight, { notBefore, deadline });
       if (!('kind' in outcome)) {
         return { ok: true, role: outcome, live, kept: this.#keep(session, outcome, claim) };
       }
       claim?.release();
       if (outcome.kind !== 'waiting') flight.lastFailure = outcome;
-      flight.place = keepsPlace(outcome) ? turn.rank : undefined;
+      flight.place = keepsPlace(outcome) ? flight.turn.rank : undefined;
       const failure = outcome.kind === 'waiting' ? (flight.lastFailure ?? outcome) : outcome;
       if (outcome.kind === 'token') {
         spent.add(live.token);
@@ -163,23 +195,23 @@ export class Flights {
         pause = 0;
         continue;
       }
-      pause = this.#pause(attempt, outcome);
+      pause = this.#pause(number, outcome);
       const over =
         clock.elapsed() + pause >= deadline ||
         // A session that is still served can wait longer than a flight lasts.
-        (flight.priority === 'renewal' && outcome.kind !== 'throttled');
-      if (session.ended || !isPassing(outcome) || over) return { ok: false, failure, live };
+        (!flight.awaited && outcome.kind !== 'throttled');
+      if (session.ended || !isTransient(outcome) || over) return { ok: false, failure, live };
       flight.trace?.backOff(pause, outcome.code);
       // Who was throttled keeps its place; who failed lets the others go first.
-      if (flight.place === undefined) turn = queue.turn(flight.priority, rank);
+      if (flight.place === undefined) flight.turn = queue.turn(flight.turn.priority, rank);
     }
   }
 
   /** Asks the store, where there is one, whether a call is needed and whose it is. */
   async #claim(
     session: Session,
-    { priority }: Flight,
-    deadline: DurationMs,
+    { turn: { priority } }: Flight,
+    deadline: MonotonicMs,
   ): Promise<Claim | undefined> {
     const { store, clock } = this.#options;
     // What nobody has proven is not kept anywhere.
@@ -209,56 +241,79 @@ export class Flights {
 
   #pause(attempt: number, { kind, retryAfterMs }: FetchFailure): DurationMs {
     // After a throttle it is the queue that paces.
-    if (kind === 'throttled') return Math.min(retryAfterMs ?? 0, LONGEST_PAUSE);
-    const longest = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (attempt - 1));
+    if (kind === 'throttled') return Math.min(retryAfterMs ?? 0, MAX_BACKOFF);
+    const longest = Math.min(MAX_BACKOFF, INITIAL_BACKOFF * 2 ** (attempt - 1));
     return longest * (0.5 + this.#options.random() / 2);
   }
 
-  /** One call, when its turn comes; its outcome checked. */
+  /** One call, when its turn comes, and a second where the first is lost; its outcome checked. */
   async #attempt(
     session: Session,
     attempt: Attempt,
-    turn: Turn,
-    notBefore: DurationMs,
-    deadline: DurationMs,
+    flight: Flight,
+    limits: { readonly notBefore: MonotonicMs; readonly deadline: MonotonicMs },
   ): Promise<RoleCredentials | FetchFailure> {
     const { queue } = this.#options;
-    try {
-      return await queue.run(
-        turn,
-        notBefore,
-        deadline,
-        async () => {
-          const value = await this.#call(session, attempt);
-          return { value, result: 'kind' in value ? callResult(value) : 'answered' };
-        },
-        session.signal,
-      );
-    } catch (error) {
-      const full = error instanceof QueueFullError;
-      if (!full && !(error instanceof TurnExpiredError)) throw error;
-      return {
-        kind: 'waiting',
-        code: full ? QUEUE_FULL : 'NotCalled',
-        message: `EKS Auth was not called: ${error.message}`,
-      };
+    const { signal } = session;
+    for (;;) {
+      try {
+        const outcome = await queue.run(flight.turn, { ...limits, signal }, () =>
+          this.#call(session, attempt),
+        );
+        if (outcome !== UNANSWERED || session.ended) return outcome;
+        flight.lastFailure = UNANSWERED;
+      } catch (error) {
+        const full = error instanceof QueueFullError;
+        if (!full && !(error instanceof TurnExpiredError)) throw error;
+        return {
+          kind: 'waiting',
+          code: full ? QUEUE_FULL : 'NotCalled',
+          message: `EKS Auth was not called: ${error.message}`,
+        };
+      }
     }
   }
 
   async #call(
     session: Session,
-    { live, number, trace }: Attempt,
-  ): Promise<RoleCredentials | FetchFailure> {
+    { live, number, trace, overtaken }: Attempt,
+  ): Promise<{ value: RoleCredentials | FetchFailure; result: CallResult | undefined }> {
     const { clock, assumeRole, onCall } = this.#options;
     const started = clock.elapsed();
-    const outcome = await assumeRole(live.token);
-    const checked: RoleCredentials | FetchFailure = outcome.ok
-      ? (this.#mismatch(session, outcome.role) ?? outcome.role)
-      : outcome.failure;
-    trace?.attempt(number, { ...checked, times: outcome.times });
-    if ('kind' in checked && checked.kind === 'node-credentials') this.#nodeTrouble(checked);
-    onCall('kind' in checked ? checked : undefined, clock.elapsed() - started);
-    return checked;
+    const unanswered = this.#unanswered.begin();
+    const answer = assumeRole(live.token);
+    // Undefined: it is overtaken.
+    const outcome = await Promise.race([
+      answer,
+      ...overtaken.map(granted),
+      unanswered.overtaken.then(() => undefined),
+    ]);
+    if (outcome === undefined) overtaken.push(answer);
+    const value = outcome === undefined ? UNANSWERED : this.#checked(session, outcome);
+    const result = this.#resultOf(session, value);
+    unanswered.end(result === 'answered' || result === 'throttled');
+    trace?.attempt(number, { ...value, times: outcome?.times });
+    if ('kind' in value && value.kind === 'node-credentials') this.#nodeTrouble(value);
+    onCall('kind' in value ? value : undefined, clock.elapsed() - started);
+    return { value, result };
+  }
+
+  #checked(session: Session, outcome: AssumeRoleOutcome): RoleCredentials | FetchFailure {
+    if (!outcome.ok) return outcome.failure;
+    return this.#mismatch(session, outcome.role) ?? outcome.role;
+  }
+
+  /** What the end of a call says about the service; undefined: nothing yet. */
+  #resultOf(session: Session, value: RoleCredentials | FetchFailure): CallResult | undefined {
+    if (value === UNANSWERED) return undefined;
+    if (!('kind' in value)) {
+      this.#mismatched.clear();
+      return 'answered';
+    }
+    if (value.kind !== 'mismatch') return callResult(value);
+    // A wrong answer for one session is that session's trouble; for several it is the service's.
+    this.#mismatched.add(session.key);
+    return this.#mismatched.size > 1 ? 'failed' : 'answered';
   }
 
   /** The node's own credentials do not serve: no pod can help that, the operator has to know. */
@@ -281,7 +336,9 @@ export class Flights {
     let message: string | undefined;
     if (answered !== expected) message = 'EKS Auth answered for another service account';
     else if (role.audience !== audience) message = 'EKS Auth answered for another audience';
-    else if (role.expiresAt <= clock.now()) message = 'EKS Auth answered expired credentials';
+    else if (role.expiresAt <= clock.now() + MIN_TIME_LEFT) {
+      message = 'EKS Auth answered credentials that have expired, or are about to';
+    }
     if (message === undefined) return undefined;
     log.error(
       {
@@ -305,6 +362,19 @@ const ELSEWHERE: FetchFailure = {
   code: 'FetchedElsewhere',
   message: 'another node of the cluster asks EKS Auth, and has no answer yet',
 };
+
+const UNANSWERED: FetchFailure = {
+  kind: 'network',
+  code: 'Unanswered',
+  message: 'EKS Auth has not answered yet, and is asked a second time',
+};
+
+/** Resolves with the answer to a call if that is credentials, and never otherwise. */
+function granted(answer: Promise<AssumeRoleOutcome>): Promise<AssumeRoleOutcome> {
+  const { promise, resolve } = Promise.withResolvers<AssumeRoleOutcome>();
+  void answer.then((outcome) => outcome.ok && resolve(outcome));
+  return promise;
+}
 
 /** Whether an attempt came to nothing for want of a turn: the next one has the same place. */
 function keepsPlace({ kind, code }: FetchFailure): boolean {

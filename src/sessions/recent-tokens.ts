@@ -8,7 +8,7 @@ export interface LiveToken {
 }
 
 /** Tokens remembered for a session. A renewal needs one; the others are for when it is spent. */
-const MOST = 4;
+const MAX_TOKENS = 4;
 
 /** The tokens by which a session can be fetched and renewed, held in memory only. */
 export class RecentTokens {
@@ -24,7 +24,7 @@ export class RecentTokens {
     this.#tokens = this.#tokens.filter(({ pod }) => pod.podUid !== added.pod.podUid);
     this.#tokens.push(added);
     this.#tokens.sort((a, b) => b.pod.expiresAt - a.pod.expiresAt);
-    this.#tokens.length = Math.min(this.#tokens.length, MOST);
+    this.#tokens.length = Math.min(this.#tokens.length, MAX_TOKENS);
   }
 
   /** The live tokens, longest life first. */

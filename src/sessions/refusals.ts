@@ -1,20 +1,20 @@
-import type { DurationMs } from '../clock.ts';
+import type { DurationMs, MonotonicMs } from '../clock.ts';
 import type { FetchFailure } from './failure.ts';
 
 /** How long a first refusal is remembered; doubled with each that follows. */
-const FIRST: DurationMs = 1_000;
+const INITIAL: DurationMs = 1_000;
 /** The longest: a new association has to work within seconds of becoming visible. */
-const LONGEST: DurationMs = 4_000;
+const MAX: DurationMs = 4_000;
 /** How long after it lapsed a refusal still counts as the one before. */
 const REMEMBERED: DurationMs = 10_000;
 /** How long after a refusal the session's next token has to wait. */
 const BETWEEN_TOKENS: DurationMs = 1_000;
 /** Tokens remembered as refused, for a session. */
-const MOST = 256;
+const MAX_REMEMBERED = 256;
 
 interface Refusal {
   readonly failure: FetchFailure;
-  readonly until: DurationMs;
+  readonly until: MonotonicMs;
   readonly lasts: DurationMs;
 }
 
@@ -24,15 +24,15 @@ interface Refusal {
  */
 export class Refusals {
   readonly #byToken = new Map<string, Refusal>();
-  #lastAt: DurationMs = Number.NEGATIVE_INFINITY;
+  #lastAt: MonotonicMs = Number.NEGATIVE_INFINITY;
 
   /** Notes that EKS Auth refused a session for `token`. */
-  add(token: string, failure: FetchFailure, elapsed: DurationMs): void {
+  add(token: string, failure: FetchFailure, elapsed: MonotonicMs): void {
     const before = this.#byToken.get(token);
     const again = before !== undefined && elapsed < before.until + REMEMBERED;
-    const lasts = again ? Math.min(LONGEST, before.lasts * 2) : FIRST;
+    const lasts = again ? Math.min(MAX, before.lasts * 2) : INITIAL;
     this.#byToken.delete(token);
-    if (this.#byToken.size >= MOST) {
+    if (this.#byToken.size >= MAX_REMEMBERED) {
       this.#byToken.delete(this.#byToken.keys().next().value as string);
     }
     this.#byToken.set(token, { failure, until: elapsed + lasts, lasts });
@@ -40,14 +40,26 @@ export class Refusals {
   }
 
   /** The refusal that still stands for `token`. */
-  standing(token: string, elapsed: DurationMs): FetchFailure | undefined {
+  standing(token: string, elapsed: MonotonicMs): FetchFailure | undefined {
     const refusal = this.#byToken.get(token);
     return refusal !== undefined && elapsed < refusal.until ? refusal.failure : undefined;
   }
 
+  /** Whether `token` was refused, lately enough to be refused again. */
+  has(token: string, elapsed: MonotonicMs): boolean {
+    const refusal = this.#byToken.get(token);
+    return refusal !== undefined && elapsed < refusal.until + REMEMBERED;
+  }
+
   /** When another token of the session may be tried. */
-  get nextTryAt(): DurationMs {
+  get nextTryAt(): MonotonicMs {
     return this.#lastAt + BETWEEN_TOKENS;
+  }
+
+  /** When the first of the refusals that stand now lapses. */
+  lapseAt(elapsed: MonotonicMs): MonotonicMs {
+    const standing = [...this.#byToken.values()].filter(({ until }) => elapsed < until);
+    return Math.min(elapsed + MAX, ...standing.map(({ until }) => until));
   }
 
   /** Everything is forgotten once the session was granted. */
@@ -57,7 +69,7 @@ export class Refusals {
   }
 
   /** When nothing of this matters any more. */
-  get forgottenAt(): DurationMs {
-    return this.#byToken.size === 0 ? this.#lastAt : this.#lastAt + LONGEST + REMEMBERED;
+  get forgottenAt(): MonotonicMs {
+    return this.#byToken.size === 0 ? this.#lastAt : this.#lastAt + MAX + REMEMBERED;
   }
 }

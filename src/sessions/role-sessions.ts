@@ -2,28 +2,23 @@ import type { Clock, DurationMs, EpochMs } from '../clock.ts';
 import type { SessionScope } from '../config/config.ts';
 import type { KeptCredentials, SessionStore } from '../session-store/session-store.ts';
 import type { Log } from '../telemetry/log.ts';
-import type { FetchTrace, RequestTrace, Tracing } from '../telemetry/tracing.ts';
+import type { RequestTrace, Tracing } from '../telemetry/tracing.ts';
 import type { CallPriority } from './call-queue.ts';
-import { Denials } from './denials.ts';
 import type { FetchFailure } from './failure.ts';
-import type { Flight, FlightResult, Flights } from './flight.ts';
+import type { Flight, FlightResult, FlightStart, Flights } from './flight.ts';
 import type { LiveToken } from './recent-tokens.ts';
+import { Renewals } from './renewals.ts';
 import {
   type RetentionRules,
   type ServedCredentials,
   servedCredentials,
 } from './served-credentials.ts';
-import { type Fetch, type Landed, Session } from './session.ts';
+import { type Fetch, type FetchOutcome, Session } from './session.ts';
 import type { SessionLog } from './session-log.ts';
 
-/** Sessions with less left than this are renewed before all others. */
-const URGENT: DurationMs = 20 * 60_000;
-/** The pause after a renewal that failed with all its attempts. */
-const RENEWAL_PAUSE: DurationMs = 30_000;
-const URGENT_RENEWAL_PAUSE: DurationMs = 5_000;
 /** Over what time sessions are renewed that another node may have more luck with. */
 const SOON: DurationMs = 2_000;
-/** How long a place in the queue is kept for whoever asks again. */
+/** How long a place in the queue is kept after whoever waits for it was told to ask again. */
 const PLACE_KEPT: DurationMs = 30_000;
 
 const SUPERSEDED: FetchFailure = {
@@ -41,6 +36,8 @@ export interface RoleSessionsOptions {
   /** Sessions held at once; 0: none is held beyond its fetch. */
   readonly maxCacheSize: number;
   readonly random: () => number;
+  /** Whether a pod is known to be on the node and alive. Default is that none is known to be. */
+  readonly isLivePod?: ((podUid: string) => boolean) | undefined;
   /** Keeps sessions over a restart. Default is none. */
   readonly store?: Pick<SessionStore, 'keep' | 'revoke'> | undefined;
   /** Makes spans, where traces are collected. */
@@ -57,7 +54,7 @@ export interface RoleSessionsOptions {
 export type Servable = Session & { readonly credentials: ServedCredentials };
 
 /** What a session has for whoever asks. */
-export type Opened =
+export type SessionLookup =
   | {
       readonly kind: 'credentials';
       readonly credentials: ServedCredentials;
@@ -78,14 +75,23 @@ export class RoleSessions {
   readonly #options: RoleSessionsOptions;
   readonly #retention: RetentionRules;
   readonly #sessions = new Map<string, Session>();
-  readonly #denials = new Denials();
+  readonly #renewals: Renewals;
   #cached = 0;
-  #standingBy = false;
   #uses = 0;
 
   constructor(options: RoleSessionsOptions) {
     this.#options = options;
     this.#retention = options;
+    const { tracing } = options;
+    this.#renewals = new Renewals({
+      ...options,
+      fetch: (session, live, priority, rank) => {
+        const trace = tracing?.renewal(session, session.fetchedBy);
+        this.#fetch(session, live, { priority, rank, trace, renewal: true });
+      },
+      end: (session) => this.#end(session),
+      held: () => this.#cached,
+    });
   }
 
   /** Sessions that hold credentials. */
@@ -95,7 +101,7 @@ export class RoleSessions {
 
   /** EKS Auth denies the renewal of every session. */
   get nodeDenied(): boolean {
-    return this.#denials.alarmed;
+    return this.#renewals.nodeDenied;
   }
 
   /** The session of a key, as it is; looking at it does not count as asking for it. */
@@ -129,9 +135,7 @@ export class RoleSessions {
 
   /** Renews a session that is due, with the token of whoever asked when nothing better is known. */
   renewIfDue(session: Session, live: LiveToken, now: EpochMs): void {
-    if (now < session.renewAt || session.fetch !== undefined) return;
-    session.tokens.add(live);
-    this.#renew(session);
+    this.#renewals.ifDue(session, live, now);
   }
 
   /**
@@ -148,8 +152,8 @@ export class RoleSessions {
     live: LiveToken,
     priority: CallPriority,
     trace?: RequestTrace,
-  ): Opened {
-    const { clock } = this.#options;
+  ): SessionLookup {
+    const { clock, flights } = this.#options;
     const session = this.#sessions.get(key) ?? new Session(key, scope, live.pod);
     session.tokens.add(live);
     const { credentials, fetch, refusals } = session;
@@ -162,6 +166,9 @@ export class RoleSessions {
       return { kind: 'credentials', credentials, stale };
     }
     if (fetch !== undefined) {
+      // A session that holds something is near its end, or its pods would not have to wait.
+      const near = credentials !== undefined && fetch.flight.renewal;
+      flights.join(fetch.flight, near ? 'urgent' : priority);
       trace?.lookedUp('joined', session, fetch.flight.trace?.context);
       return { kind: 'fetch', fetch, joined: true };
     }
@@ -173,9 +180,14 @@ export class RoleSessions {
       return { kind: 'later', wait, failure: session.lastFailure };
     }
     this.#sessions.set(key, session);
-    const place = elapsed < session.placeUntil ? session.place : undefined;
+    const rank = elapsed < session.placeUntil ? session.place : undefined;
     trace?.lookedUp('miss', session);
-    const started = this.#fetch(session, live, priority, place, trace?.fetch(session));
+    const started = this.#fetch(session, live, {
+      priority,
+      rank,
+      renewal: false,
+      trace: trace?.fetch(session),
+    });
     return { kind: 'fetch', fetch: started, joined: false };
   }
 
@@ -233,7 +245,7 @@ export class RoleSessions {
     if (session?.credentials === undefined || session.fetch !== undefined) return;
     if (session.credentials.fetchedAt > fetchedAt) return;
     session.renewAt = this.#options.clock.now();
-    if (session.wanted) this.#renewAt(session, SOON * this.#options.random());
+    if (session.usedSinceFetch) this.#renewals.schedule(session, SOON * this.#options.random());
   }
 
   /** Live tokens of the sessions of a scope that hold credentials. */
@@ -261,35 +273,29 @@ export class RoleSessions {
 
   /** Leaves renewals to another broker, or takes them up again; whoever asks is still served. */
   standBy(on: boolean): void {
-    this.#standingBy = on;
+    this.#renewals.standBy(on);
   }
 
   /** Renews nothing any more. */
   stop(): void {
-    for (const session of this.#sessions.values()) this.#options.clock.clearTimeout(session.timer);
+    for (const session of this.#sessions.values()) session.rest(this.#options.clock);
   }
 
-  #fetch(
-    session: Session,
-    live: LiveToken,
-    priority: CallPriority,
-    rank?: number,
-    trace?: FetchTrace,
-  ): Fetch {
-    const flight = this.#options.flights.start(session, live, priority, rank, trace);
-    const { clock, sessionLog } = this.#options;
+  #fetch(session: Session, live: LiveToken, how: FlightStart): Fetch {
+    const { clock, sessionLog, flights } = this.#options;
+    const flight = flights.start(session, live, how);
     const startedAt = clock.elapsed();
     const landed = flight.result.then((result) => {
-      sessionLog?.landed(session, priority, result, clock.elapsed() - startedAt);
+      sessionLog?.landed(session, how.renewal, result, clock.elapsed() - startedAt);
       return this.#landed(session, flight, result);
     });
     session.fetch = { flight, landed };
     return session.fetch;
   }
 
-  #landed(session: Session, flight: Flight, result: FlightResult): Landed {
+  #landed(session: Session, flight: Flight, result: FlightResult): FetchOutcome {
     session.fetch = undefined;
-    if (flight.priority === 'renewal') this.#options.onRenewal(result);
+    if (flight.renewal) this.#options.onRenewal(result);
     if (session.ended) return { ok: false, failure: SUPERSEDED, live: undefined };
     session.place = undefined;
     if (result.ok) {
@@ -299,27 +305,28 @@ export class RoleSessions {
       session.lastFailure = undefined;
       session.fetchedBy = flight.trace?.context;
       session.refusals.clear();
-      if (!result.fromStore) {
-        this.#denials.granted(session.key, this.#options.clock.elapsed());
-      }
+      if (!result.fromStore) this.#renewals.granted(session);
       this.#hold(session, credentials);
       return { ok: true, credentials, live: result.live };
     }
     session.lastFailure = result.failure;
-    if (flight.priority !== 'renewal' && flight.place !== undefined) {
-      session.place = flight.place;
-      session.placeUntil = this.#options.clock.elapsed() + PLACE_KEPT;
-    }
+    if (!flight.renewal && flight.place !== undefined) this.#keepPlace(session, flight.place);
     const { failure, live } = result;
-    // A token that is spent is remembered as well: asking again would bring the same answer.
-    if (live !== undefined && (failure.kind === 'refused' || failure.kind === 'token')) {
+    if (live !== undefined && isRemembered(failure)) {
       session.refusals.add(live.token, failure, this.#options.clock.elapsed());
     }
-    const refused = failure.kind === 'refused' ? live : undefined;
     if (session.credentials === undefined) this.#forgetWhenIdle(session);
-    else if (refused !== undefined) this.#refusedRenewal(session, refused);
-    else this.#renewLater(session);
+    else if (failure.kind === 'refused' && live !== undefined) {
+      this.#renewals.refused(session, live);
+    } else this.#renewals.failed(session);
     return result;
+  }
+
+  /** Keeps a place for as long as whoever waits for it may have been told to wait, and longer. */
+  #keepPlace(session: Session, place: number): void {
+    const { clock, flights } = this.#options;
+    session.place = place;
+    session.placeUntil = clock.elapsed() + flights.expectedWait + PLACE_KEPT;
   }
 
   /** Puts credentials into a session and makes room for it. */
@@ -332,15 +339,15 @@ export class RoleSessions {
     if (session.credentials === undefined) this.#cached += 1;
     session.credentials = credentials;
     this.#use(session);
-    session.wanted = false;
-    this.#renewAt(session, credentials.renewAt - clock.now());
+    session.usedSinceFetch = false;
+    this.#renewals.schedule(session, credentials.renewAt - clock.now());
     while (this.#cached > maxCacheSize) this.#evict();
   }
 
   #use(session: Session): void {
     this.#uses += 1;
     session.usedAt = this.#uses;
-    session.wanted = true;
+    session.usedSinceFetch = true;
   }
 
   #evict(): void {
@@ -355,91 +362,11 @@ export class RoleSessions {
   }
 
   #end(session: Session): void {
-    session.end();
-    this.#options.clock.clearTimeout(session.timer);
+    session.end(this.#options.clock);
+    this.#renewals.ended(session);
     if (session.credentials !== undefined) this.#cached -= 1;
     session.credentials = undefined;
     if (this.#sessions.get(session.key) === session) this.#sessions.delete(session.key);
-  }
-
-  /** Renews a session after a while, if it is wanted by then; before that nobody renews it. */
-  #renewAt(session: Session, delay: DurationMs): void {
-    const { clock } = this.#options;
-    session.renewAt = clock.now() + Math.max(0, delay);
-    this.#wake(session, delay, () => {
-      if (session.wanted) this.#renew(session);
-      else this.#endWithCredentials(session);
-    });
-  }
-
-  #renew(session: Session): void {
-    const { clock } = this.#options;
-    const { credentials } = session;
-    if (credentials === undefined || session.fetch !== undefined) return;
-    this.#endWithCredentials(session);
-    if (this.#standingBy) return;
-    const [live] = session.tokens.live(clock.now());
-    // Without a live token it waits for the next pod that asks with one.
-    if (live === undefined) return;
-    const trace = this.#options.tracing?.renewal(session, session.fetchedBy);
-    this.#fetch(session, live, 'renewal', credentials.expiresAt, trace);
-  }
-
-  /** Unless it is renewed until then, a session ends when its credentials do. */
-  #endWithCredentials(session: Session): void {
-    const { clock } = this.#options;
-    const left = (session.credentials as ServedCredentials).servableUntil - clock.now();
-    this.#wake(session, left, () => {
-      if (session.fetch === undefined) this.#end(session);
-    });
-  }
-
-  #renewLater(session: Session): void {
-    const { clock, random } = this.#options;
-    const left = (session.credentials as ServedCredentials).servableUntil - clock.now();
-    if (left <= 0) {
-      this.#end(session);
-      return;
-    }
-    const pause = left < URGENT ? URGENT_RENEWAL_PAUSE : RENEWAL_PAUSE;
-    session.wanted = true;
-    this.#renewAt(session, Math.min(left, pause * (1 + random())));
-  }
-
-  #refusedRenewal(session: Session, refused: LiveToken): void {
-    const { clock, log } = this.#options;
-    const { namespace, serviceAccount, lastFailure } = session;
-    // A refusal of one pod must not cost its neighbours the session: theirs are tried first.
-    session.tokens.remove(refused.token);
-    if (session.tokens.live(clock.now()).length > 0) {
-      session.wanted = true;
-      this.#renewAt(session, session.refusals.nextTryAt - clock.elapsed());
-      return;
-    }
-    if (lastFailure?.code === 'AccessDeniedException') {
-      const others = this.#cached - 1;
-      const denied = this.#denials.denied(session.key, others, clock.elapsed());
-      if (denied === 'alarm') {
-        log.error(
-          { code: lastFailure.code, reason: lastFailure.message },
-          "EKS Auth denies every session: has the node's role lost eks-auth:AssumeRoleForPodIdentity?",
-        );
-      }
-      if (denied !== 'own') {
-        // The node's trouble, as far as can be told: the pods keep what they have.
-        session.tokens.add(refused);
-        this.#renewLater(session);
-        return;
-      }
-    }
-    log.info(
-      { namespace, serviceAccount, code: lastFailure?.code, reason: lastFailure?.message },
-      'session ended: EKS Auth refuses to renew it',
-    );
-    const kept = session.credentials?.kept;
-    const by = lastFailure?.code === 'AccessDeniedException' ? 'denied' : 'refused';
-    if (kept !== undefined) this.#options.store?.revoke(session, kept, by);
-    this.#end(session);
   }
 
   /** Refusals, and a place, are remembered with their session, which then goes. */
@@ -451,18 +378,18 @@ export class RoleSessions {
       this.#end(session);
       return;
     }
-    this.#wake(session, wait, () => {
+    session.wake(clock, wait, () => {
       if (session.fetch === undefined && session.credentials === undefined) {
         this.#forgetWhenIdle(session);
       }
     });
   }
+}
 
-  /** Comes back to a session after a while; it has one such date at a time. */
-  #wake(session: Session, delay: DurationMs, then: () => void): void {
-    const { clock } = this.#options;
-    clock.clearTimeout(session.timer);
-    session.timer = clock.setTimeout(then, Math.max(0, delay));
-    session.timer.unref();
-  }
+/**
+ * Whether the same token would draw the same answer for a while: a refusal, a token that is
+ * spent, a call that EKS Auth takes to be wrong.
+ */
+function isRemembered({ kind }: FetchFailure): boolean {
+  return kind === 'refused' || kind === 'token' || kind === 'request';
 }

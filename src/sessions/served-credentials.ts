@@ -4,7 +4,7 @@ import type { KeptCredentials } from '../session-store/session-store.ts';
 import type { PodIdentity } from '../tokens/claims.ts';
 
 /** The least time that credentials must still be good for to be served. */
-export const LEAST_LEFT: DurationMs = 15_000;
+export const MIN_TIME_LEFT: DurationMs = 15_000;
 
 /** How much of their life is left, at the latest, when credentials of hours are renewed. */
 const RENEWED_WITH_LEFT: DurationMs = 30 * 60_000;
@@ -13,7 +13,7 @@ const RENEWED_WITH_LEFT: DurationMs = 30 * 60_000;
 const SPREAD = 0.2;
 
 /** Pods whose hand-over is remembered, so that each is audited once. */
-const MOST_AUDITED = 10_000;
+const MAX_AUDITED = 10_000;
 
 /** Credentials as they are served: the answer is put together once, when they arrive. */
 export interface ServedCredentials {
@@ -77,7 +77,7 @@ export function servedCredentials(
     associationId: role.associationId,
     fetchedAt,
     expiresAt: role.expiresAt,
-    servableUntil: role.expiresAt - LEAST_LEFT,
+    servableUntil: role.expiresAt - MIN_TIME_LEFT,
     renewAt: fetchedAt + due,
     handedTo: new Map(),
     usage,
@@ -102,8 +102,8 @@ function answerBody(role: RoleCredentials): string {
   });
 }
 
-/** What handing over credentials meant: anything new for the pod, and a call that was not needed? */
-export interface HandOver {
+/** What serving credentials meant: anything new for the pod, and a call that was not needed? */
+export interface ServedRecord {
   /** The pod has not had these credentials before. */
   readonly first: boolean;
   /** A token has them that another token fetched. */
@@ -111,14 +111,14 @@ export interface HandOver {
 }
 
 /**
- * Notes that a pod is handed these credentials.
+ * Records that a pod is served these credentials.
  *
  * @param pod - As its token says; a pod's tokens differ in when they expire.
  */
-export function handOver(
+export function recordServed(
   credentials: ServedCredentials,
   { podUid, expiresAt }: Pick<PodIdentity, 'podUid' | 'expiresAt'>,
-): HandOver {
+): ServedRecord {
   const { handedTo, usage } = credentials;
   const before = handedTo.get(podUid);
   if (before === expiresAt) return { first: false, saved: false };
@@ -126,7 +126,7 @@ export function handOver(
   const saved = handedTo.size > 0;
   if (saved) usage.saved += 1;
   // Rather a second line for one pod than memory without bound.
-  if (handedTo.size >= MOST_AUDITED) handedTo.clear();
+  if (handedTo.size >= MAX_AUDITED) handedTo.clear();
   handedTo.set(podUid, expiresAt);
   return { first: before === undefined, saved };
 }

@@ -1,7 +1,6 @@
 import type { DurationMs } from '../clock.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { RepeatedFaults } from '../telemetry/repeated-faults.ts';
-import type { CallPriority } from './call-queue.ts';
 import type { FlightResult } from './flight.ts';
 import type { Session } from './session.ts';
 
@@ -16,14 +15,8 @@ export class SessionLog {
   }
 
   /** A fetch has ended. */
-  landed(
-    session: Session,
-    priority: CallPriority,
-    result: FlightResult,
-    duration: DurationMs,
-  ): void {
+  landed(session: Session, renewal: boolean, result: FlightResult, duration: DurationMs): void {
     const { namespace, serviceAccount, scope } = session;
-    const renewal = priority === 'renewal';
     const about = { namespace, serviceAccount, scope, durationMs: Math.round(duration) };
     if (result.ok) {
       const { role } = result;

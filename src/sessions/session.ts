@@ -1,5 +1,5 @@
 import type { SpanContext } from '@opentelemetry/api';
-import type { DurationMs, EpochMs, Timer } from '../clock.ts';
+import type { Clock, DurationMs, EpochMs, MonotonicMs, Timer } from '../clock.ts';
 import type { SessionScope } from '../config/config.ts';
 import type { PodIdentity } from '../tokens/claims.ts';
 import type { FetchFailure } from './failure.ts';
@@ -12,7 +12,7 @@ import type { ServedCredentials, SessionUsage } from './served-credentials.ts';
 export type SessionState = 'absent' | 'fetching' | 'fresh' | 'renewing' | 'stale' | 'gone';
 
 /** What a fetch has brought its session. */
-export type Landed =
+export type FetchOutcome =
   | { readonly ok: true; readonly credentials: ServedCredentials; readonly live: LiveToken }
   | { readonly ok: false; readonly failure: FetchFailure; readonly live: LiveToken | undefined };
 
@@ -20,7 +20,7 @@ export type Landed =
 export interface Fetch {
   readonly flight: Flight;
   /** Resolves once the session is up to date; never rejects. */
-  readonly landed: Promise<Landed>;
+  readonly landed: Promise<FetchOutcome>;
 }
 
 /** One role session: what is held for a service account, a pod, or a token. */
@@ -41,14 +41,15 @@ export class Session {
   /** What it has done so far; goes over to the session that adopts its credentials. */
   usage: SessionUsage = { served: 0, saved: 0 };
   /** Somebody has asked since the credentials were fetched. */
-  wanted = false;
+  usedSinceFetch = false;
+  /** Pods that were handed its credentials at some time, of those that were alive at the last look. */
+  readonly pods = new Set<string>();
   /** Its credentials come from a store: a token has to be verified here to be served them. */
   warm = false;
   /** Order of use, for eviction. */
   usedAt = 0;
   /** From here on the session is renewed when somebody asks; put off after a failure. */
   renewAt: EpochMs = 0;
-  timer: Timer | undefined;
   lastFailure: FetchFailure | undefined;
   /** The span of the fetch that brought the credentials, for links to it. */
   fetchedBy: SpanContext | undefined;
@@ -57,8 +58,9 @@ export class Session {
    * on from it until {@link placeUntil}, or a long queue would be first come, never served.
    */
   place: number | undefined;
-  placeUntil: DurationMs = Number.NEGATIVE_INFINITY;
+  placeUntil: MonotonicMs = Number.NEGATIVE_INFINITY;
   readonly #end = new AbortController();
+  #timer: Timer | undefined;
 
   constructor(
     key: string,
@@ -82,8 +84,21 @@ export class Session {
   }
 
   /** Ends this session for good. */
-  end(): void {
+  end(clock: Clock): void {
+    this.rest(clock);
     this.#end.abort();
+  }
+
+  /** Has something done after a while; it has one such date at a time. */
+  wake(clock: Clock, delay: DurationMs, then: () => void): void {
+    this.rest(clock);
+    this.#timer = clock.setTimeout(then, Math.max(0, delay));
+    this.#timer.unref();
+  }
+
+  /** Has nothing done by itself any more. */
+  rest(clock: Clock): void {
+    clock.clearTimeout(this.#timer);
   }
 
   /** Where in its life it is at a time; see docs/architecture.md, "Life of a session". */

@@ -28,7 +28,7 @@ export function sessionHolder(sessions: RoleSessions): SessionHolder {
     find(key) {
       const session = sessions.find(key);
       if (session?.credentials === undefined) return undefined;
-      return { fetchedAt: session.credentials.fetchedAt, wanted: session.wanted };
+      return { fetchedAt: session.credentials.fetchedAt, wanted: session.usedSinceFetch };
     },
     flushBefore(choice, version) {
       sessions.flush((session) => {

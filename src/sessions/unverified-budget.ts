@@ -3,7 +3,7 @@ import type { Clock, DurationMs } from '../clock.ts';
 import { TokenBucket } from './token-bucket.ts';
 
 /** Callers whose use is remembered; the least recently seen starts anew. */
-const MOST_ADDRESSES = 4_096;
+const MAX_ADDRESSES = 4_096;
 
 /**
  * Budget of calls to EKS Auth for tokens that nobody has verified: so many a second for the
@@ -13,7 +13,7 @@ export class UnverifiedBudget {
   readonly #clock: Clock;
   readonly #node: TokenBucket;
   readonly #perAddress: number;
-  readonly #addresses = new LRUCache<string, TokenBucket>({ max: MOST_ADDRESSES });
+  readonly #addresses = new LRUCache<string, TokenBucket>({ max: MAX_ADDRESSES });
 
   /**
    * @param node - Calls a second for the whole node.

@@ -19,7 +19,7 @@ t.test('calls start at once while nothing bounds them', async (t) => {
     return new Promise<never>(() => undefined);
   };
   for (let i = 0; i < 300; i += 1) {
-    queue.run(queue.turn('foreground'), 0, 60_000, call).catch(() => undefined);
+    queue.run(queue.turn('foreground'), { deadline: 60_000 }, call).catch(() => undefined);
   }
   await clock.advance(0);
   t.equal(started, 256, 'up to the most that may be under way');
@@ -32,7 +32,7 @@ t.test('who waits goes by priority, then in order of arrival', async (t) => {
   pace.ended('throttled');
   const order: string[] = [];
   const run = (priority: CallPriority, name: string, rank?: number) =>
-    queue.run(queue.turn(priority, rank), 0, 60_000, async () => {
+    queue.run(queue.turn(priority, rank), { deadline: 60_000 }, async () => {
       order.push(name);
       return answered;
     });
@@ -53,14 +53,14 @@ t.test('renewals keep to their own budget, and hold up nobody', async (t) => {
   const renewed: number[] = [];
   let foreground = 0;
   const renewals = Array.from({ length: 8 }, () =>
-    queue.run(queue.turn('renewal'), 0, 60_000, async () => {
+    queue.run(queue.turn('renewal'), { deadline: 60_000 }, async () => {
       renewed.push(clock.elapsed());
       return answered;
     }),
   );
   await clock.advance(0);
   t.equal(renewed.length, 2, 'the burst is one second of the budget');
-  await queue.run(queue.turn('foreground'), 0, 60_000, async () => {
+  await queue.run(queue.turn('foreground'), { deadline: 60_000 }, async () => {
     foreground += 1;
     return answered;
   });
@@ -74,7 +74,7 @@ t.test('a call that backs off lets the others go first', async (t) => {
   const { clock, queue } = queueOf();
   const order: string[] = [];
   const run = (name: string, notBefore: number) =>
-    queue.run(queue.turn('foreground'), notBefore, 60_000, async () => {
+    queue.run(queue.turn('foreground'), { notBefore, deadline: 60_000 }, async () => {
       order.push(name);
       return answered;
     });
@@ -91,12 +91,11 @@ t.test('a turn that does not come in time is given up', async (t) => {
   for (let i = 0; i < 10; i += 1) pace.ended('failed');
   const first = queue.run(
     queue.turn('foreground'),
-    0,
-    clock.elapsed() + 60_000,
+    { deadline: clock.elapsed() + 60_000 },
     async () => answered,
   );
   const late = t.rejects(
-    queue.run(queue.turn('foreground'), 0, clock.elapsed() + 100, async () => answered),
+    queue.run(queue.turn('foreground'), { deadline: clock.elapsed() + 100 }, async () => answered),
     TurnExpiredError,
   );
   await clock.advance(2_000);
@@ -109,7 +108,7 @@ t.test('a call that rejects frees its place and counts as failed', async (t) => 
   const { queue, pace } = queueOf();
   for (let i = 0; i < 3; i += 1) {
     await t.rejects(
-      queue.run(queue.turn('foreground'), 0, 60_000, async () => {
+      queue.run(queue.turn('foreground'), { deadline: 60_000 }, async () => {
         throw new Error('no worker');
       }),
       /no worker/,
@@ -125,7 +124,7 @@ t.test('the expected wait grows with those who wait, at the pace of the calls', 
   for (let i = 0; i < 20; i += 1) pace.ended('answered');
   pace.ended('throttled');
   const waiting = Array.from({ length: 32 }, () =>
-    queue.run(queue.turn('foreground'), 0, 60_000, async () => answered),
+    queue.run(queue.turn('foreground'), { deadline: 60_000 }, async () => answered),
   );
   t.ok(queue.expectedWait > 1_500 && queue.expectedWait < 2_500, `${queue.expectedWait}`);
   await clock.advance(10_000);

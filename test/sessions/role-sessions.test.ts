@@ -270,7 +270,7 @@ t.test('a flushed session makes no call that it was still waiting for', async (t
   await h.clock.advance(0);
   h.sessions.flush(() => true);
   const after = h.land(pod);
-  await h.clock.advance(10_000);
+  await h.clock.advance(5_000);
   t.equal(h.calls.length, 2, 'the fetch before does not go on beside the one that counts');
   h.calls[1]?.grant();
   t.match(await before, { ok: false, failure: { kind: 'superseded' } });

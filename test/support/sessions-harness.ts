@@ -4,8 +4,8 @@ import { CallPace } from '../../src/sessions/call-pace.ts';
 import { CallQueue } from '../../src/sessions/call-queue.ts';
 import { Flights } from '../../src/sessions/flight.ts';
 import type { LiveToken } from '../../src/sessions/recent-tokens.ts';
-import { type Opened, RoleSessions } from '../../src/sessions/role-sessions.ts';
-import type { Landed } from '../../src/sessions/session.ts';
+import { RoleSessions, type SessionLookup } from '../../src/sessions/role-sessions.ts';
+import type { FetchOutcome } from '../../src/sessions/session.ts';
 import { silentLog } from '../../src/telemetry/log.ts';
 import type { PodIdentity } from '../../src/tokens/claims.ts';
 import type { AssumeRoleOutcome } from '../../src/workers/assume-role.ts';
@@ -106,7 +106,7 @@ export class SessionsHarness {
   }
 
   /** Opens the session of a pod's service account. */
-  open(live: LiveToken): Opened {
+  open(live: LiveToken): SessionLookup {
     return this.sessions.open(
       `service-account:${live.pod.namespace}/${live.pod.serviceAccount}`,
       'service-account',
@@ -116,7 +116,7 @@ export class SessionsHarness {
   }
 
   /** Opens a session and waits for what its fetch brings. */
-  async land(live: LiveToken): Promise<Landed> {
+  async land(live: LiveToken): Promise<FetchOutcome> {
     const opened = this.open(live);
     if (opened.kind !== 'fetch') throw new Error(`nothing is fetched: ${opened.kind}`);
     return await opened.fetch.landed;

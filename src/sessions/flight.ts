@@ -246,21 +246,22 @@ export class Flights {
     return longest * (0.5 + this.#options.random() / 2);
   }
 
-  /** One call, when its turn comes, and a second where the first is lost; its outcome checked. */
+  /** One call when its turn comes, and another where that is lost; the outcome checked. */
   async #attempt(
     session: Session,
     attempt: Attempt,
     flight: Flight,
     limits: { readonly notBefore: MonotonicMs; readonly deadline: MonotonicMs },
   ): Promise<RoleCredentials | FetchFailure> {
-    const { queue } = this.#options;
+    const { queue, clock } = this.#options;
     const { signal } = session;
     for (;;) {
       try {
         const outcome = await queue.run(flight.turn, { ...limits, signal }, () =>
           this.#call(session, attempt),
         );
-        if (outcome !== UNANSWERED || session.ended) return outcome;
+        const over = session.ended || clock.elapsed() >= limits.deadline;
+        if (outcome !== UNANSWERED || over) return outcome;
         flight.lastFailure = UNANSWERED;
       } catch (error) {
         const full = error instanceof QueueFullError;
@@ -366,7 +367,7 @@ const ELSEWHERE: FetchFailure = {
 const UNANSWERED: FetchFailure = {
   kind: 'network',
   code: 'Unanswered',
-  message: 'EKS Auth has not answered yet, and is asked a second time',
+  message: 'EKS Auth has not answered within 6 s',
 };
 
 /** Resolves with the answer to a call if that is credentials, and never otherwise. */

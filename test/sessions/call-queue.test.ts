@@ -1,6 +1,11 @@
 import t from 'tap';
 import { CallPace } from '../../src/sessions/call-pace.ts';
-import { type CallPriority, CallQueue, TurnExpiredError } from '../../src/sessions/call-queue.ts';
+import {
+  type CallPriority,
+  CallQueue,
+  type Turn,
+  TurnExpiredError,
+} from '../../src/sessions/call-queue.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 
 function queueOf(renewalQps = 1_000): { clock: ManualClock; pace: CallPace; queue: CallQueue } {
@@ -42,10 +47,59 @@ t.test('who waits goes by priority, then in order of arrival', async (t) => {
     run('renewal', 'r-soon', 100),
     run('foreground', 'f1'),
     run('foreground', 'f2'),
+    run('urgent', 'near its end'),
   ];
   await clock.advance(5_000);
   await Promise.all(all);
-  t.same(order, ['f1', 'f2', 'r-soon', 'r-late', 'u1']);
+  t.same(order, ['near its end', 'f1', 'f2', 'r-soon', 'r-late', 'u1']);
+});
+
+t.test('a place is raised, and never lowered', async (t) => {
+  const { clock, pace, queue } = queueOf();
+  for (let i = 0; i < 20; i += 1) pace.ended('answered');
+  pace.ended('throttled');
+  const order: string[] = [];
+  const turns = new Map<string, Turn>();
+  const run = (priority: CallPriority, name: string) => {
+    const turn = queue.turn(priority);
+    turns.set(name, turn);
+    return queue.run(turn, { deadline: 60_000 }, async () => {
+      order.push(name);
+      return answered;
+    });
+  };
+  const all = [
+    run('renewal', 'nobody waits for'),
+    run('renewal', 'a pod waits for'),
+    run('foreground', 'first'),
+    run('foreground', 'second'),
+  ];
+  queue.promote(turns.get('a pod waits for') as Turn, 'urgent');
+  queue.promote(turns.get('second') as Turn, 'renewal');
+  t.strictSame(queue.waitingByPriority(), { urgent: 1, foreground: 2, renewal: 1, unverified: 0 });
+  await clock.advance(5_000);
+  await Promise.all(all);
+  t.same(order, ['a pod waits for', 'first', 'second', 'nobody waits for']);
+});
+
+t.test('a place that is raised between two attempts counts in the next', async (t) => {
+  const { clock, pace, queue } = queueOf();
+  for (let i = 0; i < 20; i += 1) pace.ended('answered');
+  pace.ended('throttled');
+  const order: string[] = [];
+  const turn = queue.turn('renewal');
+  queue.promote(turn, 'urgent');
+  const call = (name: string) => async () => {
+    order.push(name);
+    return answered;
+  };
+  const all = [
+    queue.run(queue.turn('foreground'), { deadline: 60_000 }, call('foreground')),
+    queue.run(turn, { deadline: 60_000 }, call('raised')),
+  ];
+  await clock.advance(5_000);
+  await Promise.all(all);
+  t.same(order, ['raised', 'foreground']);
 });
 
 t.test('renewals keep to their own budget, and hold up nobody', async (t) => {

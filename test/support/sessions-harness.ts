@@ -66,6 +66,7 @@ export class SessionsHarness {
     flightTimeout = 30_000,
     renewalQps = 3,
     random = (): number => 0,
+    isLivePod = undefined as ((podUid: string) => boolean) | undefined,
   } = {}) {
     const { clock } = this;
     this.pace = new CallPace(clock);
@@ -87,6 +88,7 @@ export class SessionsHarness {
       maxCredentialRetention,
       maxCacheSize,
       random,
+      isLivePod,
       onRenewal: (result) => this.renewals.push(result.ok),
       onEviction: () => {
         this.evictions += 1;

@@ -5,7 +5,7 @@ import type { Log } from '../telemetry/log.ts';
 import { Metrics } from '../telemetry/metrics/metrics.ts';
 import { RepeatedFaults } from '../telemetry/repeated-faults.ts';
 import { collectTraces } from '../telemetry/trace-collection.ts';
-import { Tracing } from '../telemetry/tracing.ts';
+import type { Tracing } from '../telemetry/tracing.ts';
 import { version } from '../version.ts';
 
 /** How long pending spans may take to be sent when the broker stops. */
@@ -43,9 +43,9 @@ export type Given = Pick<
  * @throws TraceConfigError naming the variable that cannot be used.
  */
 export async function layFoundation(given: Given): Promise<Foundation> {
-  const { environment, log, stops } = given;
+  const { config, environment, log, stops } = given;
   const clock = new ServiceClock(systemClock);
-  const traces = await collectTraces(environment, version(), log);
+  const traces = await collectTraces(environment, version(), log, config.trustTraceparent);
   // A collector that does not answer must not hold the process up.
   stops.defer(() =>
     Promise.race([traces?.shutdown(), pause(FLUSH_TIMEOUT, undefined, { ref: false })]),
@@ -59,7 +59,7 @@ export async function layFoundation(given: Given): Promise<Foundation> {
     version: version(),
     clock,
     metrics,
-    tracing: traces && new Tracing(traces.tracer, given.config.trustTraceparent),
+    tracing: traces?.tracing,
     faults,
   };
 }

@@ -1,4 +1,4 @@
-import { DiagLogLevel, diag, propagation, type Tracer } from '@opentelemetry/api';
+import { DiagLogLevel, diag, propagation } from '@opentelemetry/api';
 import { W3CTraceContextPropagator } from '@opentelemetry/core';
 import {
   defaultResource,
@@ -20,6 +20,8 @@ import {
 import { ATTR_SERVICE_NAME, ATTR_SERVICE_VERSION } from '@opentelemetry/semantic-conventions';
 import type { Log } from './log.ts';
 import { scrub } from './scrub.ts';
+import { TraceSampling } from './trace-sampling.ts';
+import type { SpanSource } from './tracing.ts';
 
 // The OpenTelemetry SDK by its standard variables. This file, and with it the SDK, is loaded
 // only where they ask for traces.
@@ -31,8 +33,7 @@ const SERVICE = 'pod-identity-broker';
 const DEFAULT_RATIO = 0.01;
 
 /** A running SDK. */
-export interface TraceCollection {
-  readonly tracer: Tracer;
+export interface TraceCollection extends SpanSource {
   /** Sends what is pending, and ends. */
   shutdown(): Promise<void>;
 }
@@ -67,9 +68,11 @@ export async function startTraceCollection(
       resourceFromAttributes({ [ATTR_SERVICE_NAME]: SERVICE, [ATTR_SERVICE_VERSION]: version }),
     )
     .merge(detectResources({ detectors: [envDetector] }));
+  const sampling = new TraceSampling(sampler(environment));
   const provider = new TracerProvider({
     resource,
-    sampler: sampler(environment),
+    sampler: sampling.sampler,
+    idGenerator: sampling,
     spanProcessors: [
       new BatchSpanProcessor({
         exporter: await exporter(environment),
@@ -79,6 +82,7 @@ export async function startTraceCollection(
   });
   return {
     tracer: provider.getTracer(SERVICE, version),
+    samples: (parent) => sampling.samples(parent),
     shutdown: () => provider.shutdown(),
   };
 }

@@ -1,5 +1,5 @@
-// Names that whoever reads the broker's spans has to know. OpenTelemetry's own come from its
-// semantic conventions for HTTP, RPC and AWS.
+// Names that whoever reads the broker's spans has to know; readers do without OpenTelemetry's
+// packages.
 
 /** Prefix of the attributes that no convention names. */
 export const OWN = 'pod_identity_broker';
@@ -7,6 +7,13 @@ export const OWN = 'pod_identity_broker';
 /** Span of a renewal, the root of its trace. */
 export const RENEWAL_SPAN = 'renew session';
 
+/** Span of a call to EKS Auth: `Service.Operation`, as the conventions for AWS want it. */
+export const CALL_SPAN = 'EKSAuth.AssumeRoleForPodIdentity';
+
+/** Whose session it is; no convention has a name for service accounts. */
+export const SERVICE_ACCOUNT = `${OWN}.service_account`;
+/** Why a request was refused (4xx): the code in the answer's body. */
+export const REFUSAL = `${OWN}.refusal`;
 /** How a request found its session. */
 export const LOOKUP = `${OWN}.lookup`;
 /** Event of a call: one try, from its time on for {@link DURATION_MS}. */
@@ -15,5 +22,11 @@ export const ATTEMPT_EVENT = 'attempt';
 export const FROM_STORE = `${OWN}.from_store`;
 /** How long what an event tells of took. */
 export const DURATION_MS = `${OWN}.duration_ms`;
-/** HTTP status that a request was answered with. */
+/** The service's id of a call (conventions for AWS, still in development). */
+export const AWS_REQUEST_ID = 'aws.request_id';
+/** HTTP status that a request was answered with (conventions for HTTP). */
 export const STATUS_CODE = 'http.response.status_code';
+/** What went wrong (general conventions). */
+export const ERROR_TYPE = 'error.type';
+/** Namespace of a session (conventions for Kubernetes). */
+export const NAMESPACE = 'k8s.namespace.name';

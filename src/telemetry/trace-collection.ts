@@ -1,5 +1,5 @@
 import type { Log } from './log.ts';
-import type { TraceCollection } from './otel-sdk.ts';
+import type { Tracing } from './tracing.ts';
 
 /**
  * Whether the standard variables ask for traces: an exporter, or an endpoint to send them to.
@@ -16,17 +16,34 @@ export function asksForTraces(environment: NodeJS.ProcessEnv): boolean {
   );
 }
 
+/** Traces that are collected. */
+export interface CollectedTraces {
+  readonly tracing: Tracing;
+  /** Sends what is pending, and ends. */
+  shutdown(): Promise<void>;
+}
+
 /**
- * Starts to collect traces where the environment asks for it; otherwise nothing is loaded.
+ * Starts to collect traces where the environment asks for it; otherwise nothing of OpenTelemetry
+ * is loaded.
  *
+ * @param trustTraceparent - See {@link Tracing}.
  * @throws TraceConfigError naming the variable that cannot be used.
  */
 export async function collectTraces(
   environment: NodeJS.ProcessEnv,
   version: string,
   log: Log,
-): Promise<TraceCollection | undefined> {
+  trustTraceparent: boolean,
+): Promise<CollectedTraces | undefined> {
   if (!asksForTraces(environment)) return undefined;
-  const { startTraceCollection } = await import('./otel-sdk.ts');
-  return await startTraceCollection(environment, version, log);
+  const [{ startTraceCollection }, { Tracing }] = await Promise.all([
+    import('./otel-sdk.ts'),
+    import('./tracing.ts'),
+  ]);
+  const collection = await startTraceCollection(environment, version, log);
+  return {
+    tracing: new Tracing(collection, trustTraceparent),
+    shutdown: () => collection.shutdown(),
+  };
 }

@@ -11,21 +11,31 @@ import {
   type Tracer,
   trace,
 } from '@opentelemetry/api';
+import { ATTR_RPC_METHOD, ATTR_RPC_SYSTEM_NAME } from '@opentelemetry/semantic-conventions';
 import type { DurationMs, EpochMs } from '../clock.ts';
-import { scrub } from './scrub.ts';
+import { describeRequest } from './server-span.ts';
 import {
   ATTEMPT_EVENT,
+  AWS_REQUEST_ID,
+  CALL_SPAN,
   DURATION_MS,
+  ERROR_TYPE,
   FROM_STORE,
   LOOKUP,
+  NAMESPACE,
   OWN,
+  REFUSAL,
   RENEWAL_SPAN,
+  SERVICE_ACCOUNT,
   STATUS_CODE,
 } from './span-names.ts';
+import { TraceTime, type WorkTimes } from './trace-time.ts';
 
-// Every span, event and attribute of the broker is named in this file and in span-names.ts.
-// Names without the prefix are OpenTelemetry's own, from its semantic conventions for HTTP
-// and RPC. None of them ever holds a token, a key or a secret.
+// Every span and event of the broker is made in this file, and named here or in span-names.ts.
+// Attributes without the broker's prefix are OpenTelemetry's own, from its semantic conventions.
+// None of them ever holds a token, a key or a secret.
+
+export type { WorkTimes } from './trace-time.ts';
 
 /** How a request found its session. */
 export type LookupResult = 'hit' | 'joined' | 'miss' | 'stale';
@@ -37,93 +47,83 @@ export interface TracedSession {
   readonly scope: string;
 }
 
-/** When a worker thread did something, by its own clock. */
-export interface WorkTimes {
-  readonly startedAt: EpochMs;
-  readonly endedAt: EpochMs;
-}
-
 /** How a call to EKS Auth ended. */
 export interface TracedCall {
   readonly code?: string | undefined;
   readonly kind?: string | undefined;
   readonly message?: string | undefined;
   readonly requestId?: string | undefined;
+  /** HTTP status of a failure, where there was an answer. */
+  readonly status?: number | undefined;
   readonly times?: WorkTimes | undefined;
 }
 
-/**
- * The time within one trace: fine enough for what takes microseconds, and in order, even where
- * the node's clock is set meanwhile.
- */
-class TraceTime {
-  readonly #base = Date.now() - performance.now();
-
-  now(): EpochMs {
-    return this.#base + performance.now();
-  }
-
-  /** What was reported by another clock, moved into the time since `start`. */
-  within(start: EpochMs, { startedAt, endedAt }: WorkTimes): WorkTimes {
-    const now = this.now();
-    const duration = Math.min(Math.max(0, endedAt - startedAt), now - start);
-    const moved = Math.min(Math.max(startedAt, start), now - duration);
-    return { startedAt: moved, endedAt: moved + duration };
-  }
+/** Where spans go, and which traces are worth making them for. */
+export interface SpanSource {
+  readonly tracer: Tracer;
+  /**
+   * Whether the trace that begins next is kept. To be asked before its first span is made.
+   *
+   * @param parent - What it belongs to: a pod's own trace, or nothing (`ROOT_CONTEXT`).
+   */
+  samples(parent: Context): boolean;
 }
 
-/** Makes the broker's spans; there is none where nobody collects them. */
+/**
+ * Makes the broker's spans; there is none where nobody collects them.
+ *
+ * Sampling is decided once for each trace, before anything is made for it. A request that is not
+ * sampled has no trace at all, and costs no more than that decision.
+ */
 export class Tracing {
-  readonly #tracer: Tracer;
+  readonly #source: SpanSource;
   readonly #trustTraceparent: boolean;
 
   /**
-   * @param tracer - Of a provider that collects.
    * @param trustTraceparent - Make a pod's own trace the parent of its request's, and so let
    *   pods decide what is sampled. Otherwise theirs is linked.
    */
-  constructor(tracer: Tracer, trustTraceparent: boolean) {
-    this.#tracer = tracer;
+  constructor(source: SpanSource, trustTraceparent: boolean) {
+    this.#source = source;
     this.#trustTraceparent = trustTraceparent;
   }
 
-  /** Begins the span of a request (conventions for HTTP servers). */
-  request(request: IncomingMessage): RequestTrace {
-    const incoming = propagation.extract(ROOT_CONTEXT, request.headers);
-    const remote = trace.getSpanContext(incoming);
-    const { localAddress, localPort, remoteAddress } = request.socket;
-    const path = (request.url ?? '').split('?', 1)[0] ?? '';
-    const known = path === '/v1/credentials';
+  /**
+   * Begins the span of a request (conventions for HTTP servers).
+   *
+   * @returns Undefined where the request is not sampled.
+   */
+  request(request: IncomingMessage): RequestTrace | undefined {
+    const { tracer } = this.#source;
+    const parent = this.#trustTraceparent ? remoteContext(request) : ROOT_CONTEXT;
+    if (!this.#source.samples(parent)) return undefined;
     const time = new TraceTime();
     const startTime = time.now();
-    const span = this.#tracer.startSpan(
-      known ? `${request.method} ${path}` : `${request.method}`,
-      {
-        kind: SpanKind.SERVER,
-        startTime,
-        attributes: {
-          'http.request.method': request.method ?? '',
-          'url.scheme': 'http',
-          // Whoever mistakes it for the place of a token must not find the token in a trace.
-          'url.path': scrub(path).slice(0, 128),
-          ...(known && { 'http.route': path }),
-          'network.protocol.version': request.httpVersion,
-          'client.address': remoteAddress ?? '',
-          'server.address': localAddress ?? '',
-          'server.port': localPort ?? 0,
-        },
-        links: remote === undefined || this.#trustTraceparent ? [] : [{ context: remote }],
-      },
-      this.#trustTraceparent ? incoming : ROOT_CONTEXT,
+    const { name, attributes } = describeRequest(request);
+    const linked = this.#trustTraceparent
+      ? undefined
+      : trace.getSpanContext(remoteContext(request));
+    const links = linked === undefined ? [] : [{ context: linked }];
+    const span = tracer.startSpan(
+      name,
+      { kind: SpanKind.SERVER, startTime, attributes, links },
+      parent,
     );
-    return new RequestTrace(this.#tracer, span, time, startTime);
+    return new RequestTrace(tracer, span, time, startTime);
   }
 
-  /** Begins the trace of a renewal, linked to the fetch that brought what is renewed. */
-  renewal(session: TracedSession, earlier: SpanContext | undefined): FetchTrace {
+  /**
+   * Begins the trace of a renewal, linked to the fetch that brought what is renewed.
+   *
+   * @param earlier - That fetch's span, where it was sampled.
+   * @returns Undefined where the renewal is not sampled.
+   */
+  renewal(session: TracedSession, earlier: SpanContext | undefined): FetchTrace | undefined {
+    const { tracer } = this.#source;
+    if (!this.#source.samples(ROOT_CONTEXT)) return undefined;
     const links = earlier === undefined ? [] : [{ context: earlier }];
     const time = new TraceTime();
-    const root = this.#tracer.startSpan(
+    const root = tracer.startSpan(
       RENEWAL_SPAN,
       {
         kind: SpanKind.INTERNAL,
@@ -133,8 +133,15 @@ export class Tracing {
       },
       ROOT_CONTEXT,
     );
-    return new FetchTrace(this.#tracer, session, trace.setSpan(ROOT_CONTEXT, root), time, root);
+    return new FetchTrace(tracer, session, trace.setSpan(ROOT_CONTEXT, root), time, root);
   }
+}
+
+/** The pod's own trace, where the request names one. */
+function remoteContext({ headers }: IncomingMessage): Context {
+  return headers.traceparent === undefined
+    ? ROOT_CONTEXT
+    : propagation.extract(ROOT_CONTEXT, headers);
 }
 
 /** The trace of one request, from the request line to the answer. */
@@ -170,7 +177,10 @@ export class RequestTrace {
       },
       this.#context,
     );
-    if (verdict === 'refused') span.setStatus({ code: SpanStatusCode.ERROR });
+    if (verdict === 'refused') {
+      span.setAttribute(ERROR_TYPE, 'refused');
+      span.setStatus({ code: SpanStatusCode.ERROR });
+    }
     if (times !== undefined) {
       const worked = this.#time.within(startTime, times);
       this.#tracer
@@ -201,24 +211,35 @@ export class RequestTrace {
     return new FetchTrace(this.#tracer, session, this.#context, this.#time);
   }
 
-  /** The request was answered (conventions for HTTP servers). */
+  /**
+   * The request was answered. By the conventions for HTTP servers only 5xx are errors: what a
+   * client did wrong is told by an attribute of our own.
+   *
+   * @param code - Of an answer without credentials, as in its body.
+   */
   answered(status: number, code?: string): void {
     this.#span.setAttribute(STATUS_CODE, status);
-    if (code !== undefined) this.#span.setAttribute('error.type', code);
-    if (status >= 500) this.#span.setStatus({ code: SpanStatusCode.ERROR });
+    if (status >= 500) {
+      this.#span.setAttribute(ERROR_TYPE, code ?? String(status));
+      this.#span.setStatus({ code: SpanStatusCode.ERROR });
+    } else if (code !== undefined) this.#span.setAttribute(REFUSAL, code);
     this.#span.end(this.#time.now());
   }
 }
 
 /**
- * The span of a call to EKS Auth with all its attempts (conventions for RPC clients). It goes
- * on when the request that started it was answered.
+ * The span of a call to EKS Auth with all its attempts (conventions for RPC and for clients of
+ * AWS). It goes on when the request that started it was answered.
+ *
+ * @see https://opentelemetry.io/docs/specs/semconv/cloud-providers/aws-sdk/
  */
 export class FetchTrace {
   readonly #span: Span;
   readonly #root: Span | undefined;
   readonly #time: TraceTime;
   readonly #startedAt: EpochMs;
+  /** Of the latest attempt's answer. */
+  #status: number | undefined;
 
   constructor(
     tracer: Tracer,
@@ -231,15 +252,14 @@ export class FetchTrace {
     this.#time = time;
     this.#startedAt = time.now();
     this.#span = tracer.startSpan(
-      'EKS Auth/AssumeRoleForPodIdentity',
+      CALL_SPAN,
       {
         kind: SpanKind.CLIENT,
         startTime: this.#startedAt,
         attributes: {
           ...ofSession(session),
-          'rpc.system': 'aws-api',
-          'rpc.service': 'EKS Auth',
-          'rpc.method': 'AssumeRoleForPodIdentity',
+          [ATTR_RPC_SYSTEM_NAME]: 'aws-api',
+          [ATTR_RPC_METHOD]: 'EKSAuth/AssumeRoleForPodIdentity',
         },
       },
       parent,
@@ -252,12 +272,14 @@ export class FetchTrace {
   }
 
   /** An attempt has ended, at the times that its worker thread reports. */
-  attempt(number: number, { code, kind, requestId, times }: TracedCall): void {
+  attempt(number: number, { code, kind, requestId, status, times }: TracedCall): void {
+    this.#status = kind === undefined ? 200 : status;
     const attributes: Attributes = {
       [`${OWN}.attempt`]: number,
-      ...(code !== undefined && { 'error.type': code }),
+      ...(code !== undefined && { [ERROR_TYPE]: code }),
       ...(kind !== undefined && { [`${OWN}.failure`]: kind }),
-      ...(requestId && { 'aws.request_id': requestId }),
+      ...(this.#status !== undefined && { [STATUS_CODE]: this.#status }),
+      ...(requestId && { [AWS_REQUEST_ID]: requestId }),
       ...(times && { [DURATION_MS]: times.endedAt - times.startedAt }),
     };
     const at = times === undefined ? undefined : this.#time.within(this.#startedAt, times);
@@ -280,11 +302,14 @@ export class FetchTrace {
 
   /** The fetch has ended. */
   end({ code, message, requestId }: TracedCall): void {
-    if (requestId) this.#span.setAttribute('aws.request_id', requestId);
+    if (requestId) this.#span.setAttribute(AWS_REQUEST_ID, requestId);
+    if (this.#status !== undefined) {
+      this.#span.setAttribute(STATUS_CODE, this.#status);
+    }
     const endedAt = this.#time.now();
     for (const span of [this.#span, this.#root]) {
       if (code !== undefined) {
-        span?.setAttribute('error.type', code);
+        span?.setAttribute(ERROR_TYPE, code);
         span?.setStatus({ code: SpanStatusCode.ERROR, message: message ?? '' });
       }
       span?.end(endedAt);
@@ -294,8 +319,8 @@ export class FetchTrace {
 
 function ofSession({ namespace, serviceAccount, scope }: TracedSession): Attributes {
   return {
-    'k8s.namespace.name': namespace,
-    'k8s.serviceaccount.name': serviceAccount,
+    [NAMESPACE]: namespace,
+    [SERVICE_ACCOUNT]: serviceAccount,
     [`${OWN}.scope`]: scope,
   };
 }

@@ -1,6 +1,12 @@
 import { writeFile } from 'node:fs/promises';
 import type { DurationMs } from '../clock.ts';
-import { ATTEMPT_EVENT, OWN } from '../telemetry/span-names.ts';
+import {
+  ATTEMPT_EVENT,
+  ERROR_TYPE,
+  NAMESPACE,
+  OWN,
+  SERVICE_ACCOUNT,
+} from '../telemetry/span-names.ts';
 import { eventDuration, formatDuration, formatTime, printable, rounded, some } from './format.ts';
 import { PAGE_STYLE } from './page-style.ts';
 import { selectTraces } from './selection.ts';
@@ -165,7 +171,7 @@ ${this.#linked.map((trace) => this.#waterfall(trace)).join('\n')}
 
   #waterfall(trace: Trace): string {
     const { attributes } = trace.root;
-    const whose = ['k8s.namespace.name', 'k8s.serviceaccount.name']
+    const whose = [NAMESPACE, SERVICE_ACCOUNT]
       .map((name) => attributes.get(name))
       .filter((part) => part !== undefined)
       .join('/');
@@ -233,7 +239,7 @@ function bars(span: CollectedSpan, trace: Trace): string {
       if (event.name !== ATTEMPT_EVENT && lasted === 0) {
         return bar('tick', event.at, 0, titleOf(event));
       }
-      const shape = event.attributes.has('error.type') ? 'part missed' : 'part attempt';
+      const shape = event.attributes.has(ERROR_TYPE) ? 'part missed' : 'part attempt';
       return bar(shape, event.at, lasted, titleOf(event));
     }),
   ].join('');

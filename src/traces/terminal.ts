@@ -1,4 +1,4 @@
-import { OWN } from '../telemetry/span-names.ts';
+import { NAMESPACE, OWN, SERVICE_ACCOUNT } from '../telemetry/span-names.ts';
 import { eventDuration, formatDuration, formatTime, printable, rounded, some } from './format.ts';
 import { selectTraces } from './selection.ts';
 import type { Attributes, CollectedSpan } from './span.ts';
@@ -88,7 +88,7 @@ function waterfall(trace: Trace, wanted: number): string {
   const more = trace.rows.length - shown.length;
   if (more > 0) lines.push(`and ${some(more, 'more span')}`);
   const { attributes } = trace.root;
-  const whose = ['k8s.namespace.name', 'k8s.serviceaccount.name']
+  const whose = [NAMESPACE, SERVICE_ACCOUNT]
     .map((name) => attributes.get(name))
     .filter((part) => part !== undefined)
     .join('/');

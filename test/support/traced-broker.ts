@@ -101,7 +101,7 @@ export class Spans {
 
   /** The calls to EKS Auth. */
   get calls(): CollectedSpan[] {
-    return this.named('EKS Auth/AssumeRoleForPodIdentity');
+    return this.named('EKSAuth.AssumeRoleForPodIdentity');
   }
 
   /** The spans right below one, by their start. */

@@ -56,7 +56,7 @@ t.test('the page in a browser', { skip: needsChromium() }, async (t) => {
     { encoding: 'utf8', timeout: 60_000 },
   );
   t.equal(status, 0);
-  t.match(stdout, 'EKS Auth/AssumeRoleForPodIdentity');
+  t.match(stdout, 'EKSAuth.AssumeRoleForPodIdentity');
   t.notMatch(stderr, /CONSOLE/, 'no complaint');
 });
 

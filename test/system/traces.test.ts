@@ -32,7 +32,7 @@ t.test("a request's whole story", async (t) => {
     'server.port': broker.port,
     'client.address': '127.0.0.1',
     'k8s.namespace.name': NAMESPACE,
-    'k8s.serviceaccount.name': 'cart',
+    'pod_identity_broker.service_account': 'cart',
     'pod_identity_broker.scope': 'service-account',
     'pod_identity_broker.lookup': 'miss',
     'http.response.status_code': tries === 1 ? 200 : 503,
@@ -40,7 +40,7 @@ t.test("a request's whole story", async (t) => {
   const below = collected.below(request);
   t.strictSame(
     below.map(({ name }) => name),
-    ['verify token', 'look up session', 'EKS Auth/AssumeRoleForPodIdentity'],
+    ['verify token', 'look up session', 'EKSAuth.AssumeRoleForPodIdentity'],
   );
   const [verified, , call] = below as [CollectedSpan, CollectedSpan, CollectedSpan];
   t.strictSame(attributes(verified), { 'pod_identity_broker.verdict': 'verified' });
@@ -53,9 +53,9 @@ t.test("a request's whole story", async (t) => {
   const answered = simulator.audit.events({ service: 'eks-auth' });
   t.equal(answered.length, 3);
   t.match(attributes(call), {
-    'rpc.system': 'aws-api',
-    'rpc.service': 'EKS Auth',
-    'rpc.method': 'AssumeRoleForPodIdentity',
+    'rpc.system.name': 'aws-api',
+    'rpc.method': 'EKSAuth/AssumeRoleForPodIdentity',
+    'http.response.status_code': 200,
     'aws.request_id': answered[2]?.requestId,
   });
   t.match(
@@ -66,6 +66,7 @@ t.test("a request's whole story", async (t) => {
         'pod_identity_broker.attempt': 1,
         'pod_identity_broker.failure': 'throttled',
         'error.type': 'ThrottlingException',
+        'http.response.status_code': 429,
         'aws.request_id': answered[0]?.requestId,
       },
       { name: 'back-off', 'pod_identity_broker.failure': 'ThrottlingException' },
@@ -128,7 +129,7 @@ t.test('who joins a fetch links to it, and a renewal to the fetch before it', as
     t.strictSame(root.links, linkTo(before));
     const renewal = renewals[index] as CollectedSpan;
     t.equal(renewal.parentId, root.spanId);
-    t.match(attributes(root), { 'k8s.serviceaccount.name': 'cart' });
+    t.match(attributes(root), { 'pod_identity_broker.service_account': 'cart' });
     before = renewal;
   }
 });
@@ -144,7 +145,11 @@ t.test('what is refused', async (t) => {
   t.equal((await broker.get(good, {}, { path: `/${good}` })).status, 404);
   const collected = await spans();
   const [, refused, unknown] = collected.requests as CollectedSpan[];
-  t.match(attributes(refused as CollectedSpan), { 'http.response.status_code': 400 });
+  t.match(attributes(refused as CollectedSpan), {
+    'http.response.status_code': 400,
+    'pod_identity_broker.refusal': 'InvalidToken',
+    'error.type': undefined,
+  });
   t.equal(refused?.error, undefined, "a client's mistake is no error of the server");
   const [verified] = collected.below(refused as CollectedSpan);
   t.equal(verified?.error, '');
@@ -153,12 +158,57 @@ t.test('what is refused', async (t) => {
     'pod_identity_broker.reason': String,
   });
   t.match(attributes(unknown as CollectedSpan), {
+    'pod_identity_broker.refusal': 'ResourceNotFoundException',
+    'http.response.status_code': 404,
+    'error.type': undefined,
+  });
+  const refusedCall = collected.calls.at(-1) as CollectedSpan;
+  t.type(refusedCall.error, 'string');
+  t.match(attributes(refusedCall), {
     'error.type': 'ResourceNotFoundException',
     'http.response.status_code': 404,
   });
-  t.match(collected.calls.at(-1), { error: String });
   const [elsewhere] = collected.named('GET');
-  t.match(attributes(elsewhere as CollectedSpan), { 'url.path': '/[redacted]' });
+  t.match(attributes(elsewhere as CollectedSpan), {
+    'http.route': undefined,
+    'url.path': '/[redacted]',
+  });
+});
+
+t.test('methods that the conventions know, and others', async (t) => {
+  const { broker, token, spans } = await startTracedBroker(t);
+  const jwt = token('cart');
+  t.equal((await broker.get(jwt, {}, { method: 'POST' })).status, 405);
+  t.equal((await broker.get(jwt, {}, { method: 'PROPFIND' })).status, 405);
+  const collected = await spans();
+  t.match(collected.named('POST /v1/credentials').map(attributes), [
+    { 'http.request.method': 'POST', 'http.request.method_original': undefined },
+  ]);
+  t.match(collected.named('HTTP /v1/credentials').map(attributes), [
+    { 'http.request.method': '_OTHER', 'http.request.method_original': 'PROPFIND' },
+  ]);
+});
+
+t.test('failures of the broker and of EKS Auth are errors', async (t) => {
+  const { simulator, broker, token, spans } = await startTracedBroker(t, {
+    args: ['--flight-timeout=300ms'],
+  });
+  simulator.faults.add({ kind: 'reset' });
+  t.equal((await broker.get(token('cart'))).status, 503);
+  const collected = await spans();
+  const [request] = collected.requests as [CollectedSpan];
+  t.equal(request.error, '');
+  t.match(attributes(request), {
+    'http.response.status_code': 503,
+    'error.type': String,
+    'pod_identity_broker.refusal': undefined,
+  });
+  const [call] = collected.calls as [CollectedSpan];
+  const [attempt] = call.events;
+  t.match(attributes(attempt as CollectedSpan['events'][number]), {
+    'error.type': String,
+    'http.response.status_code': undefined,
+  });
 });
 
 t.test("a pod's traceparent is linked, and decides nothing", async (t) => {
@@ -188,6 +238,44 @@ t.test('with --trust-traceparent it is the parent, and decides', async (t) => {
   t.strictSame(others, []);
   t.match(request, { traceId: SAMPLED_TRACE, parentId: SAMPLED_SPAN, links: [] });
   t.equal(collected.calls[0]?.traceId, SAMPLED_TRACE);
+});
+
+t.test('docs/traces.md names all spans, events and attributes', async (t) => {
+  const { simulator, broker, token, spans } = await startTracedBroker(t, {
+    args: ['--max-credential-retention-before-renewal=1s', '--flight-timeout=2s'],
+  });
+  const jwt = token('cart');
+  simulator.faults.add({ kind: 'throttle', calls: 1 });
+  while ((await broker.get(jwt)).status !== 200) await pause(50);
+  simulator.faults.add({ kind: 'internal-error', serviceAccount: 'till' });
+  t.equal((await broker.get(token('till'))).status, 503);
+  await broker.get(`${jwt}x`);
+  await broker.get(jwt, {}, { method: 'PROPFIND' });
+  await pause(1_100);
+  await broker.get(jwt);
+  await broker.logged(({ msg }) => /renewed/.test(msg));
+  const { all } = await spans();
+
+  const made = new Set<string>();
+  for (const span of all) {
+    made.add(span.name);
+    for (const name of span.attributes.keys()) made.add(name);
+    for (const event of span.events) {
+      made.add(event.name);
+      for (const name of event.attributes.keys()) made.add(name);
+    }
+  }
+  const documented = new Set(
+    [
+      ...readFileSync(new URL('../../docs/traces.md', import.meta.url), 'utf8').matchAll(
+        /^\| ((?:`[^`]+`(?:, )?)+) \|/gm,
+      ),
+    ].flatMap(([, names = '']) => [...names.matchAll(/`([^`]+)`/g)].map(([, name = '']) => name)),
+  );
+  // Of another method, and with Redis.
+  for (const name of ['HTTP /v1/credentials']) t.ok(made.delete(name), name);
+  t.ok(documented.delete('pod_identity_broker.from_store'));
+  t.strictSame([...made].sort(), [...documented].sort());
 });
 
 t.test('no span holds a token or a secret', async (t) => {

@@ -23,7 +23,7 @@ t.test('as JSON and as protobuf, packed or not', async (t) => {
     await broker.get(token('cart'));
     const { requests, calls } = await spans();
     t.match(requests, [{ service: 'renamed', kind: 'server' }], `${protocol}, ${compression}`);
-    t.equal(calls[0]?.attributes.get('rpc.method'), 'AssumeRoleForPodIdentity');
+    t.equal(calls[0]?.attributes.get('rpc.method'), 'EKSAuth/AssumeRoleForPodIdentity');
     t.equal(requests[0]?.attributes.get('server.port'), broker.port);
   }
 });

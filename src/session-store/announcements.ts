@@ -65,10 +65,28 @@ export class AnnouncementForm {
         return { kind: 'released', entry: rest };
       case 'sealed': {
         const opened = this.#sealer.open(rest, this.#context);
-        return opened === undefined ? undefined : (JSON.parse(opened) as Announcement);
+        return opened === undefined ? undefined : parse(opened);
       }
       default:
         return undefined;
     }
   }
+}
+
+/** Whoever could seal it has the key, but may be a broker of another version. */
+function parse(text: string): Announcement | undefined {
+  try {
+    const said = JSON.parse(text) as Record<string, unknown> | null;
+    const formed =
+      said?.kind === 'flushed'
+        ? typeof said.choice === 'object' && said.choice !== null && isNumber(said.version)
+        : said?.kind === 'revoked' && typeof said.key === 'string' && isNumber(said.fetchedAt);
+    return formed ? (said as unknown as Announcement) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isNumber(value: unknown): boolean {
+  return typeof value === 'number' && Number.isFinite(value);
 }

@@ -11,7 +11,10 @@ export class CircuitOpenError extends Error {
 
 /** Failures in a row that open the circuit; a connection that is lost opens it at once. */
 const MOST_FAILURES = 3;
-/** The pause before Redis is tried out again; doubled with each failure. */
+/**
+ * The pause before Redis is tried out again; doubled with each time that it opens, until a
+ * command has succeeded: a probe that does is not enough where all else fails.
+ */
 const FIRST_PAUSE: DurationMs = 500;
 const LONGEST_PAUSE: DurationMs = 5_000;
 
@@ -61,6 +64,7 @@ export class Circuit {
   /** A command was answered as it should be. */
   succeeded(): void {
     this.#failures = 0;
+    this.#pause = FIRST_PAUSE;
   }
 
   /** A command failed, or was not answered in time. */
@@ -122,7 +126,6 @@ export class Circuit {
         // It may have been lost meanwhile.
         if (this.#state !== 'half-open') return;
         this.#failures = 0;
-        this.#pause = FIRST_PAUSE;
         this.#untried = false;
         this.#set('closed');
       },

@@ -1,10 +1,12 @@
+import { LRUCache } from 'lru-cache';
 import type { Clock, DurationMs, EpochMs } from '../clock.ts';
 import type { AnnouncementForm } from './announcements.ts';
-import { type Entry, entryOf } from './entries.ts';
+import type { Entry } from './entries.ts';
 import type { LeaseWaiters, Waiter } from './lease-waiters.ts';
 import { LEASE_LASTS, type Leases } from './leases.ts';
 import type { Names } from './names.ts';
 import type { RedisLink } from './redis-link.ts';
+import { type Found, MalformedReplyError } from './replies.ts';
 import { claimScript } from './scripts.ts';
 import type { Claim, ClaimOptions, KeptCredentials, StoredSession } from './session-store.ts';
 import type { VersionClock } from './version-clock.ts';
@@ -34,6 +36,8 @@ const TAKE_OVER_SPREAD: DurationMs = 50;
 const LEAST_BUDGET: DurationMs = 1;
 /** By what part of the budget Redis may hold a claim up again after a wait for another's call. */
 const BUDGET_AFTER_WAIT = 0.5;
+/** Sessions of which it is remembered that they were waited for in vain. */
+const MOST_IN_VAIN = 10_000;
 
 /** What {@link Claims} is made from. */
 export interface ClaimsOptions {
@@ -56,16 +60,14 @@ export interface ClaimsOptions {
   readonly onLease: (outcome: LeaseOutcome) => void;
 }
 
-/** What Redis says about a session. */
-type Found =
-  | { readonly kind: 'entry'; readonly entry: Entry }
-  | { readonly kind: 'lease'; readonly version: number }
-  | { readonly kind: 'held'; readonly endsIn: DurationMs }
-  | { readonly kind: 'none' };
-
 /** Finds out, before a call, whether it is needed and whose it is. */
 export class Claims {
   readonly #options: ClaimsOptions;
+  /**
+   * Entries that Redis said were being fetched, for as long as anybody would wait. It is not
+   * believed a second time: nothing that it says may keep a session from being fetched for good.
+   */
+  readonly #inVain = new LRUCache<string, true>({ max: MOST_IN_VAIN });
 
   constructor(options: ClaimsOptions) {
     this.#options = options;
@@ -100,7 +102,7 @@ export class Claims {
     limit: DurationMs,
   ): Promise<KeptCredentials | undefined> {
     const found = await this.#ask(session, newerThan, false, limit);
-    return found.kind === 'entry' ? this.#options.open(found.entry) : undefined;
+    return found.kind === 'entry' ? this.#opened(found.entry, newerThan) : undefined;
   }
 
   async #claim(
@@ -109,31 +111,37 @@ export class Claims {
     waiter: Waiter,
     { newerThan, patience, signal }: ClaimOptions,
   ): Promise<{ readonly claim: Claim; readonly outcome: LeaseOutcome | undefined }> {
-    const { clock, random, link, budget: whole, hears, open } = this.#options;
+    const { clock, random, link, names, budget: whole, hears } = this.#options;
+    const name = names[0].entry(session);
     const deadline = clock.elapsed() + patience;
     let budget = whole;
     let waited = false;
     // A wrong entry is done away with, so that the next look finds another or none.
-    let looksLeft = this.#options.names.length + 1;
+    let looksLeft = names.length + 1;
     while (link.state === 'closed' && budget >= LEAST_BUDGET && looksLeft > 0) {
       const sent = clock.elapsed();
       const found = await this.#ask(session, newerThan, shared, budget).catch(() => undefined);
       budget -= clock.elapsed() - sent;
       if (found === undefined || found.kind === 'none') break;
+      if (found.kind !== 'held') this.#inVain.delete(name);
       if (found.kind === 'lease') {
         return { claim: this.#take(session, found.version, signal), outcome: 'taken' };
       }
       if (found.kind === 'entry') {
-        const kept = open(found.entry);
+        const kept = this.#opened(found.entry, newerThan);
         if (kept !== undefined) {
           return { claim: { kind: 'kept', kept }, outcome: waited ? 'waited' : 'kept' };
         }
         looksLeft -= 1;
         continue;
       }
+      if (this.#inVain.has(name)) break;
       waited = true;
       const left = deadline - clock.elapsed();
-      if (left <= 0 || signal.aborted) return { claim: { kind: 'elsewhere' }, outcome: undefined };
+      if (left <= 0 || signal.aborted) {
+        if (!signal.aborted) this.#inVain.set(name, true);
+        return { claim: { kind: 'elsewhere' }, outcome: undefined };
+      }
       // A little apart, so that not all of them come for a dead broker's lease at once.
       const ends = found.endsIn + TAKE_OVER_AFTER + TAKE_OVER_SPREAD * random();
       await waiter.wait(Math.min(left, hears() ? ends : Math.min(ends, DEAF_WAIT)), signal);
@@ -163,21 +171,20 @@ export class Claims {
       clock.now() + LEAST_LEFT,
       leased ? LEASE_LASTS : 0,
     );
-    const answer = (await link.script('claim', limit, script)) as [string, ...string[]];
-    const [kind, one = '', ...fields] = answer;
-    switch (kind) {
-      case 'entry': {
-        const entry = entryOf(one, fields);
-        return entry === undefined ? { kind: 'none' } : { kind, entry };
-      }
-      case 'lease':
-        this.#options.versions.hear(Number(one));
-        return { kind, version: Number(one) };
-      case 'held':
-        return { kind, endsIn: Math.max(0, Number(one)) };
-      default:
-        return { kind: 'none' };
+    const found = await link.script('claim', limit, script);
+    if (found.kind === 'lease') {
+      const { versions } = this.#options;
+      // What was fetched under such a version, no flush to come would beat.
+      if (!versions.plausible(found.version)) throw new MalformedReplyError('a version of today');
+      versions.hear(found.version);
     }
+    return found;
+  }
+
+  /** What an entry says, if that is of use. */
+  #opened(entry: Entry, newerThan: EpochMs): KeptCredentials | undefined {
+    const kept = this.#options.open(entry);
+    return kept !== undefined && kept.fetchedAt > newerThan ? kept : undefined;
   }
 
   #take(session: StoredSession, version: number, signal: AbortSignal): Claim {

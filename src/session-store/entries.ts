@@ -1,4 +1,5 @@
 import type { Clock, EpochMs } from '../clock.ts';
+import type { RoleCredentials } from '../eks-auth/assume-role.ts';
 import type { Names } from './names.ts';
 import type { Sealer } from './seal.ts';
 import type { KeptCredentials, StoredSession } from './session-store.ts';
@@ -15,6 +16,9 @@ export interface Entry {
   /** Everything else. */
   readonly sealed: string;
 }
+
+/** Characters of `sealed`, and more: session tokens are of 16 KiB at most. */
+export const MOST_SEALED = 65_536;
 
 /** The hash's fields for version, fetchedAt, expiresAt and sealed, as {@link entryOf} reads them. */
 export const ENTRY_FIELDS = ['g', 't', 'e', 'v'] as const;
@@ -85,28 +89,64 @@ export class Entries {
     if (!(Number(entry.expiresAt) > clock.now())) return { ok: false, reason: 'expired' };
     const text = sealer.open(entry.sealed, this.#context(entry));
     if (text === undefined) return { ok: false, reason: 'undecryptable' };
-    // Whoever could seal it is a broker of this cluster, so that it has this form.
-    const { session, role } = JSON.parse(text) as Pick<KeptCredentials, 'role'> & {
-      readonly session: StoredSession;
-    };
+    const sealed = parse(text);
+    if (sealed === undefined) return { ok: false, reason: 'inconsistent' };
+    const { session, role } = sealed;
     // The name was sealed with the rest; that it is this session's has to be seen to as well.
     if (!names.some((one) => one.entry(session) === entry.name)) {
       return { ok: false, reason: 'wrong-key-name' };
     }
+    const fetchedAt: EpochMs = Number(entry.fetchedAt);
+    const version = Number(entry.version);
     const consistent =
       role.expiresAt === Number(entry.expiresAt) &&
       role.audience === this.#options.audience &&
       role.subject.namespace === session.namespace &&
-      role.subject.serviceAccount === session.serviceAccount;
+      role.subject.serviceAccount === session.serviceAccount &&
+      Number.isFinite(fetchedAt) &&
+      Number.isSafeInteger(version);
     if (!consistent) return { ok: false, reason: 'inconsistent' };
-    return {
-      ok: true,
-      session,
-      kept: { role, fetchedAt: Number(entry.fetchedAt) as EpochMs, version: Number(entry.version) },
-    };
+    return { ok: true, session, kept: { role, fetchedAt, version } };
   }
 
   #context({ name, version, fetchedAt, expiresAt }: Omit<Entry, 'sealed'>): readonly unknown[] {
     return ['entry', this.#options.clusterName, name, version, fetchedAt, expiresAt];
   }
+}
+
+/** What is sealed. */
+interface Sealed {
+  readonly session: StoredSession;
+  readonly role: RoleCredentials;
+}
+
+const SESSION_TEXTS = ['key', 'scope', 'namespace', 'serviceAccount'] as const;
+const ROLE_TEXTS = [
+  'accessKeyId',
+  'secretAccessKey',
+  'sessionToken',
+  'audience',
+  'associationArn',
+  'associationId',
+  'assumedRoleArn',
+  'assumedRoleId',
+  'requestId',
+] as const;
+
+/** Whoever could seal it has the key, but may be a broker of another version. */
+function parse(text: string): Sealed | undefined {
+  let sealed: Partial<Sealed> | null;
+  try {
+    sealed = JSON.parse(text) as Partial<Sealed> | null;
+  } catch {
+    return undefined;
+  }
+  const texts = (value: object | undefined, names: readonly string[]) =>
+    names.every((name) => typeof (value as Record<string, unknown>)?.[name] === 'string');
+  return texts(sealed?.session, SESSION_TEXTS) &&
+    texts(sealed?.role, ROLE_TEXTS) &&
+    texts(sealed?.role?.subject, ['namespace', 'serviceAccount']) &&
+    typeof sealed?.role?.expiresAt === 'number'
+    ? (sealed as Sealed)
+    : undefined;
 }

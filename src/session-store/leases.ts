@@ -54,7 +54,8 @@ export class Leases {
         .script('renew-lease', LEASE_LASTS, renewScript(name, version, LEASE_LASTS))
         .catch(() => undefined);
       if (this.#held.get(name) !== lease) return;
-      // Without an answer it may live still, and the next renewal may be in time.
+      // Without an answer, or with a strange one, it may live still, and the next renewal may be
+      // in time.
       renewals += 1;
       if (renewed !== 0 && renewals < MOST_RENEWALS) renewLater();
       else {

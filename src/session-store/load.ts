@@ -1,12 +1,21 @@
 import type { DurationMs, EpochMs } from '../clock.ts';
-import { ENTRY_FIELDS, type Entries, type Entry, entryOf, type Rejection } from './entries.ts';
+import type { Entries, Entry, Rejection } from './entries.ts';
 import type { Names } from './names.ts';
-import type { RedisClient } from './redis-client.ts';
-import type { RedisLink } from './redis-link.ts';
+import type { RedisLink, Script } from './redis-link.ts';
+import type { EntryState } from './replies.ts';
+import {
+  entriesScript,
+  entryStatesScript,
+  flushesScript,
+  listScript,
+  versionScript,
+} from './scripts.ts';
 import type { KeptCredentials, RevokedBy, StoredSession } from './session-store.ts';
 
 /** Entries read in one go: opening so many holds the main thread up for a few milliseconds. */
 const AT_ONCE = 100;
+/** Entries that are listed at most: more than a node has pods, and few megabytes of names. */
+const MOST_LISTED = 20_000;
 
 /** A session with what is kept of it. */
 export interface KeptSession {
@@ -41,29 +50,26 @@ export interface Loaded {
 }
 
 /**
- * Reads everything that this node has kept, in pipelines.
+ * Reads everything that this node has kept, many entries at once.
  *
  * @throws What the connection failed with.
  */
 export async function loadEntries(options: LoadOptions): Promise<Loaded> {
   const { link, limit, names, entries, most, now } = options;
-  const [sequence, time, ...lists] = await pipelined(link, limit, (pipeline) => {
-    pipeline.get(names[0].sequence);
-    pipeline.time();
-    for (const { index } of names) {
-      pipeline.zrevrangebyscore(index, '+inf', `(${now}`, 'LIMIT', 0, most);
-    }
-  });
+  const [first] = names;
+  const read = <T>(script: Script<T>) => link.script('load', limit, script);
+  const [version, ...lists] = await Promise.all([
+    read(versionScript(first.sequence)),
+    ...names.map(({ index, entryPrefix }) =>
+      read(listScript(index, entryPrefix, now, Math.min(most, MOST_LISTED))),
+    ),
+  ]);
   const found: FoundEntry[] = [];
   const rejected: { entry: Entry; reason: Rejection | 'flushed' }[] = [];
-  const listed = [...new Set((lists as string[][]).flat())].slice(0, most);
+  const listed = [...new Set(lists.flat())].slice(0, most);
   for (let from = 0; from < listed.length; from += AT_ONCE) {
     const some = listed.slice(from, from + AT_ONCE);
-    const read = (await pipelined(link, limit, (pipeline) => {
-      for (const name of some) pipeline.hmget(name, ...ENTRY_FIELDS);
-    })) as (string | null)[][];
-    for (const [index, name] of some.entries()) {
-      const entry = entryOf(name, read[index] ?? []);
+    for (const entry of await read(entriesScript(some))) {
       if (entry === undefined) continue;
       const opened = entries.open(entry);
       if (opened.ok) found.push({ entry, session: opened.session, kept: opened.kept });
@@ -76,7 +82,6 @@ export async function loadEntries(options: LoadOptions): Promise<Loaded> {
     rejected.push({ entry, reason: 'flushed' });
     return false;
   });
-  const version = Math.max(Number(sequence ?? 0), inMicroseconds(time as string[]));
   return { version, found: valid, rejected };
 }
 
@@ -103,12 +108,13 @@ export async function reconcile({
   const differing: Difference[] = [];
   for (let from = 0; from < sessions.length; from += AT_ONCE) {
     const some = sessions.slice(from, from + AT_ONCE);
-    const read = await pipelined(link, limit, (pipeline) => {
-      for (const { session } of some) pipeline.hmget(names[0].entry(session), 't', 'r');
-    });
+    const states = await link.script(
+      'load',
+      limit,
+      entryStatesScript(some.map(({ session }) => names[0].entry(session))),
+    );
     for (const [index, one] of some.entries()) {
-      const [at, revokedBy] = read[index] as [string | null, RevokedBy | null];
-      const keptAt = Number(at ?? 0);
+      const { fetchedAt: keptAt, revokedBy } = states[index] as EntryState;
       const { fetchedAt, version } = one.kept;
       if (version < (flushed[from + index] as number)) differing.push({ ...one, is: 'flushed' });
       else if (revokedBy && keptAt >= fetchedAt) differing.push({ ...one, is: revokedBy });
@@ -129,34 +135,8 @@ async function lastFlushes(
   const versions = new Map<string, number>();
   for (let from = 0; from < all.length; from += AT_ONCE) {
     const some = all.slice(from, from + AT_ONCE);
-    const read = await pipelined(link, limit, (pipeline) => {
-      for (const name of some) pipeline.get(name);
-    });
-    for (const [index, name] of some.entries()) versions.set(name, Number(read[index] ?? 0));
+    const read = await link.script('load', limit, flushesScript(some));
+    for (const [index, name] of some.entries()) versions.set(name, read[index] as number);
   }
   return wanted.map((of) => Math.max(0, ...of.map((name) => versions.get(name) ?? 0)));
-}
-
-/** What `TIME` answers: seconds, and the microseconds of the one that goes on. */
-function inMicroseconds([seconds = '0', microseconds = '0']: readonly string[]): number {
-  return Number(seconds) * 1_000_000 + Number(microseconds);
-}
-
-type Pipeline = ReturnType<RedisClient['pipeline']>;
-
-/** Sends commands in one go; the first that fails fails all. */
-async function pipelined(
-  link: RedisLink,
-  limit: DurationMs,
-  add: (pipeline: Pipeline) => void,
-): Promise<unknown[]> {
-  return await link.send('load', limit, async (client) => {
-    const pipeline = client.pipeline();
-    add(pipeline);
-    const answers = (await pipeline.exec()) ?? [];
-    return answers.map(([error, value]) => {
-      if (error) throw error;
-      return value;
-    });
-  });
 }

@@ -48,7 +48,12 @@ export class Names {
 
   /** What is kept of a session. */
   entry(session: Pick<StoredSession, 'key' | 'scope'>): string {
-    return `${this.prefix}:e:${this.#digest('session', this.#owner(session), session.key)}`;
+    return `${this.entryPrefix}${this.#digest('session', this.#owner(session), session.key)}`;
+  }
+
+  /** What the names of entries begin with. */
+  get entryPrefix(): string {
+    return `${this.prefix}:e:`;
   }
 
   /** The lease of whoever fetches a session. */

@@ -1,6 +1,7 @@
 import type { Clock, DurationMs } from '../clock.ts';
 import { Circuit, CircuitOpenError, type CircuitState } from './circuit.ts';
 import type { RedisClient } from './redis-client.ts';
+import type { ReadReply } from './replies.ts';
 import { RedisTimeoutError, within } from './within.ts';
 
 /** What commands are for, as they are counted. */
@@ -87,7 +88,9 @@ export class RedisLink {
    * Sends a command, or a pipeline.
    *
    * @param limit - The longest to wait for its answer.
-   * @throws CircuitOpenError when nothing was sent; RedisTimeoutError; an error of Redis.
+   * @param command - Reads the answer as well: one that is malformed counts as a failure.
+   * @throws CircuitOpenError when nothing was sent; RedisTimeoutError; MalformedReplyError; an
+   *   error of Redis.
    */
   async send<T>(
     purpose: Purpose,
@@ -111,14 +114,14 @@ export class RedisLink {
     }
   }
 
-  /** Sends a script; keys and arguments as `EVAL` takes them. */
-  async script(
+  /** Sends a script, and reads its answer; keys and arguments as `EVAL` takes them. */
+  async script<T>(
     purpose: Purpose,
     limit: DurationMs,
-    { text, keys, args }: Script,
-  ): Promise<unknown> {
-    return await this.send(purpose, limit, (client) =>
-      client.eval(text, keys.length, ...keys, ...args),
+    { text, keys, args, read }: Script<T>,
+  ): Promise<T> {
+    return await this.send(purpose, limit, async (client) =>
+      read(await client.eval(text, keys.length, ...keys, ...args)),
     );
   }
 
@@ -152,20 +155,29 @@ export class RedisLink {
   }
 }
 
-/** A script of Redis with what it works on. */
-export interface Script {
+/** A script of Redis with what it works on, and how its answer is read. */
+export interface Script<T> {
   readonly text: string;
   readonly keys: readonly string[];
   readonly args: readonly (string | number)[];
+  readonly read: ReadReply<T>;
 }
 
 /** What an error of Redis or of the connection begins with, as `ERR`, `NOPERM`, `WRONGPASS`. */
-const REPLY_CODE = /^[A-Z]{3,}\b/;
+const REPLY_CODE = /^[A-Z]{3,32}\b/;
+
+/** Longer than any message of Node.js or ioredis that says why a connection failed. */
+const MOST_CHARACTERS = 200;
 
 /** The code of an error of Redis or of the connection: its text may repeat what was sent. */
 export function errorCode(error: Error): string {
   if (error instanceof RedisTimeoutError) return error.message;
   const { code, message, name } = error as NodeJS.ErrnoException;
   if (code !== undefined) return code;
-  return REPLY_CODE.exec(message)?.[0] ?? (name === 'Error' ? message : `${name}: ${message}`);
+  const replyCode = REPLY_CODE.exec(message)?.[0];
+  if (replyCode !== undefined) return replyCode;
+  if (name === 'ReplyError') return 'ERR';
+  // Some messages of ioredis quote what the server has sent.
+  const said = message.slice(0, MOST_CHARACTERS).replace(/ Last (reply|error): .*/s, '');
+  return name === 'Error' ? said : `${name}: ${said}`;
 }

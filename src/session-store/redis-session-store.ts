@@ -1,27 +1,20 @@
-import { LRUCache } from 'lru-cache';
-import type { Clock, DurationMs, EpochMs } from '../clock.ts';
+import type { Clock, DurationMs } from '../clock.ts';
 import type { RedisConfig } from '../config/redis-config.ts';
-import { type Announcement, AnnouncementForm } from './announcements.ts';
+import { AnnouncementForm } from './announcements.ts';
 import type { CircuitState } from './circuit.ts';
 import { Claims, type LeaseOutcome } from './claims.ts';
 import { Entries, type Entry, type Rejection } from './entries.ts';
+import { EntryWrites } from './entry-writes.ts';
 import { HeardFlushes } from './heard-flushes.ts';
+import { HolderUpdates } from './holder-updates.ts';
 import { oneLookupAtATime } from './host-lookup.ts';
 import { readKeyFile } from './key-file.ts';
 import { LeaseWaiters } from './lease-waiters.ts';
 import { Leases } from './leases.ts';
-import type { Difference, Loaded } from './load.ts';
 import { Names } from './names.ts';
 import { Reconciler } from './reconciler.ts';
 import { type RedisClients, redisClients } from './redis-client.ts';
 import { type CommandResult, type Purpose, RedisLink } from './redis-link.ts';
-import {
-  discardScript,
-  flushScript,
-  type KeepResult,
-  keepScript,
-  revokeScript,
-} from './scripts.ts';
 import { Sealer } from './seal.ts';
 import type {
   Claim,
@@ -35,7 +28,6 @@ import type {
 } from './session-store.ts';
 import { Subscriber } from './subscriber.ts';
 import { VersionClock } from './version-clock.ts';
-import { WriteBehind } from './write-behind.ts';
 
 /** What {@link openRedisSessionStore} is made from. */
 export interface RedisSessionStoreOptions {
@@ -77,11 +69,6 @@ export interface AnnouncementState {
   readonly reason: string;
 }
 
-/** Time for what nobody waits for. */
-const BACKGROUND: DurationMs = 1_000;
-/** Sessions whose entries are known by name. */
-const MOST_KNOWN = 10_000;
-
 /**
  * Opens the store. It is of use as soon as Redis is; until then everything goes on without.
  *
@@ -106,44 +93,43 @@ export class RedisSessionStore implements SessionStore {
   readonly #entries: Entries;
   readonly #link: RedisLink;
   readonly #subscriber: Subscriber | undefined;
-  readonly #form: AnnouncementForm;
   readonly #leases: Leases;
-  readonly #writes: WriteBehind;
+  readonly #writes: EntryWrites;
   readonly #waiters: LeaseWaiters;
   readonly #versions: VersionClock;
   readonly #flushes: HeardFlushes;
   readonly #claims: Claims;
+  readonly #updates: HolderUpdates;
   readonly #reconciler: Reconciler;
-  readonly #known = new LRUCache<string, StoredSession>({ max: MOST_KNOWN });
 
   constructor(options: RedisSessionStoreOptions, keys: readonly Buffer[], clients: RedisClients) {
     const { clock, random, config, clusterName, audience, holder, onCommand } = options;
     const { sharing, nodeName, budget } = config;
     this.#options = options;
-    const [first, ...others] = keys.map(
+    const [firstNames, ...otherNames] = keys.map(
       (key) => new Names(key, { clusterName, nodeName, sharing }),
     );
-    this.#names = [first as Names, ...others];
-    const names = this.#names;
+    const names = [firstNames as Names, ...otherNames] as const;
+    this.#names = names;
     const sealer = new Sealer(keys);
-    this.#entries = new Entries({ clock, sealer, names, clusterName, audience });
-    this.#form = new AnnouncementForm(sealer, clusterName);
-    this.#waiters = new LeaseWaiters(clock);
-    this.#versions = new VersionClock(clock);
-    this.#flushes = new HeardFlushes(names[0]);
-    this.#link = new RedisLink({
+    const form = new AnnouncementForm(sealer, clusterName);
+    const entries = new Entries({ clock, sealer, names, clusterName, audience });
+    const waiters = new LeaseWaiters(clock);
+    const versions = new VersionClock(clock);
+    const flushes = new HeardFlushes(names[0]);
+    const link = new RedisLink({
       ...{ clock, random, budget, onCommand },
       client: clients.commands(),
       probeKey: names[0].probe,
       onChange: (state) => this.#changed(state),
     });
-    const link = this.#link;
-    this.#leases = new Leases({ clock, link, onLost: () => options.onLease('lost') });
-    this.#writes = new WriteBehind({
-      clock,
-      open: () => link.state === 'closed',
-      onDropped: options.onDropped,
-    });
+    const leases = new Leases({ clock, link, onLost: () => options.onLease('lost') });
+    this.#entries = entries;
+    this.#waiters = waiters;
+    this.#versions = versions;
+    this.#flushes = flushes;
+    this.#link = link;
+    this.#leases = leases;
     const mayHaveMissed = () => this.#reconciler.mayHaveMissed();
     this.#subscriber =
       sharing === 'node'
@@ -152,28 +138,38 @@ export class RedisSessionStore implements SessionStore {
             clock,
             client: clients.subscriber(),
             channel: names[0].channel,
-            onMessage: (text) => this.#heard(text),
+            onMessage: (text) => this.#updates.heard(text),
             onSubscribed: mayHaveMissed,
             onDeafened: mayHaveMissed,
           });
     this.#claims = new Claims({
-      ...{ clock, random, budget, link, names },
-      leases: this.#leases,
-      waiters: this.#waiters,
-      versions: this.#versions,
-      form: this.#form,
+      ...{ clock, random, budget, link, names, leases, waiters, versions, form },
       hears: () => this.#subscriber?.hears ?? false,
       open: (entry) => this.#open(entry),
       onLease: options.onLease,
     });
+    this.#writes = new EntryWrites({
+      ...{ clock, link, names, entries, form, leases, versions, flushes },
+      announces: sharing !== 'node',
+      onNotKept: (...what) => this.#updates.notKept(...what),
+      onRejected: options.onRejected,
+      onDropped: options.onDropped,
+    });
+    this.#updates = new HolderUpdates({
+      ...{ clock, holder, names, form, waiters, versions, flushes },
+      claims: this.#claims,
+      writes: this.#writes,
+    });
     this.#reconciler = new Reconciler({
-      ...{ clock, random, link, names },
-      entries: this.#entries,
+      ...{ clock, random, link, names, entries },
       maxSessions: options.maxSessions,
       hears: () => this.#subscriber?.hears,
       held: () => holder.held(),
-      onLoaded: (loaded, took) => this.#take(loaded, took),
-      onDifference: (difference) => this.#mend(difference),
+      onLoaded: (loaded, took) => {
+        this.#updates.take(loaded);
+        options.onLoaded(loaded.found.length, took);
+      },
+      onDifference: (difference) => this.#updates.mend(difference),
     });
   }
 
@@ -218,40 +214,21 @@ export class RedisSessionStore implements SessionStore {
     const shared = this.#names[0].isShared(session);
     // What is this node's own is all loaded once it is loaded.
     if (!shared && this.#reconciler.loaded) return this.#claims.alone();
-    const claim = await this.#claims.claim(session, shared, options);
-    if (claim.kind === 'kept') this.#know(session);
+    // Whatever may go wrong with Redis, a session is fetched.
+    const claim = await this.#claims
+      .claim(session, shared, options)
+      .catch(() => this.#claims.alone());
+    if (claim.kind === 'kept') this.#updates.know(session);
     return claim;
   }
 
   keep(session: StoredSession, kept: KeptCredentials, roleChanged: boolean): void {
-    const [names] = this.#names;
-    const name = names.entry(session);
-    this.#know(session);
-    this.#writes.add(name, () => this.#keep(session, kept, roleChanged));
+    this.#updates.know(session);
+    this.#writes.keep(session, kept, roleChanged);
   }
 
   revoke(session: StoredSession, kept: KeptCredentials, by: RevokedBy): void {
-    const { fetchedAt } = kept;
-    const revoked = { fetchedAt, expiresAt: kept.role.expiresAt, by };
-    const [first] = this.#names;
-    // Not in the place of an entry that waits to be written: each does no harm to a later other.
-    const subject = `revoke ${first.entry(session)}`;
-    const write = async () => {
-      const now = this.#options.clock.now();
-      await Promise.all(
-        this.#names.map((names) =>
-          this.#link.script(
-            'revoke',
-            BACKGROUND,
-            revokeScript(names.entry(session), names.index, revoked, now),
-          ),
-        ),
-      );
-      if (first.isShared(session)) {
-        await this.#announce({ kind: 'revoked', key: session.key, fetchedAt, by });
-      }
-    };
-    this.#writes.add(subject, write, { essential: true });
+    this.#writes.revoke(session, kept, by);
   }
 
   /**
@@ -261,72 +238,8 @@ export class RedisSessionStore implements SessionStore {
    * @returns Whether Redis and the other brokers have been told in time. If not they will be, once
    *   they can be reached.
    */
-  async flush(choice: FlushChoice): Promise<boolean> {
-    const { promise, resolve } = Promise.withResolvers<boolean>();
-    let version: number | undefined;
-    const write = async () => {
-      // Once is enough: another would beat what has been fetched since.
-      version ??= await this.#flush(choice);
-      if (this.#subscriber !== undefined) {
-        await this.#announce({ kind: 'flushed', choice, version });
-      }
-      resolve(true);
-    };
-    this.#writes.add(`flush ${JSON.stringify(choice)}`, write, { essential: true });
-    const timer = this.#options.clock.setTimeout(() => resolve(false), BACKGROUND);
-    if (this.#link.state !== 'closed') resolve(false);
-    return await promise.finally(() => this.#options.clock.clearTimeout(timer));
-  }
-
-  async #keep(session: StoredSession, kept: KeptCredentials, roleChanged: boolean): Promise<void> {
-    const { clock, holder } = this.#options;
-    const [names] = this.#names;
-    const lease = names.lease(session);
-    if (kept.role.expiresAt <= clock.now()) {
-      this.#leases.end(lease, kept.version);
-      return;
-    }
-    const entry = this.#entries.seal(session, kept);
-    const told = (announcement: Announcement) =>
-      names.isShared(session) ? this.#form.write(announcement) : '';
-    const { fetchedAt } = kept;
-    const script = keepScript(
-      entry,
-      {
-        lease,
-        index: names.index,
-        flushes: this.#names.flatMap((each) => each.flushes(session)),
-      },
-      {
-        channel: names.channel,
-        kept: told({ kind: 'kept', entry: entry.name, fetchedAt, roleChanged }),
-        released: told({ kind: 'released', entry: entry.name }),
-      },
-      clock.now(),
-    );
-    const result = (await this.#link.script('keep', BACKGROUND, script)) as KeepResult;
-    this.#leases.end(lease, kept.version);
-    if (result === 'flushed') holder.end(session.key, fetchedAt);
-    else if (result === 'older') await this.#refresh(session, fetchedAt);
-    else if (result === 'refused' || result === 'denied') {
-      this.#revoked({ key: session.key, fetchedAt, by: result });
-    }
-  }
-
-  async #flush(choice: FlushChoice): Promise<number> {
-    const [first] = this.#names;
-    const names = this.#names.map((each) => each.flush(choice));
-    const script = flushScript(first.sequence, names);
-    const version = Number(await this.#link.script('flush', BACKGROUND, script));
-    this.#versions.hear(version);
-    this.#flushes.hear(choice, version);
-    return version;
-  }
-
-  async #announce(announcement: Announcement): Promise<void> {
-    const { channel } = this.#names[0];
-    const text = this.#form.write(announcement);
-    await this.#link.send('announce', BACKGROUND, (client) => client.publish(channel, text));
+  flush(choice: FlushChoice): Promise<boolean> {
+    return this.#writes.flush(choice);
   }
 
   #announcements(): AnnouncementState | undefined {
@@ -337,90 +250,17 @@ export class RedisSessionStore implements SessionStore {
     return { heard, deafFor, reason };
   }
 
-  /** Another broker has something to say. */
-  #heard(text: string): void {
-    const { holder } = this.#options;
-    const said = this.#form.read(text);
-    switch (said?.kind) {
-      case 'kept': {
-        this.#waiters.wake(said.entry);
-        const session = this.#known.get(said.entry);
-        const held = session && holder.find(session.key);
-        if (session === undefined || held === undefined) return;
-        if (!(held.fetchedAt < said.fetchedAt)) return;
-        // What is missed by this comes to light when all is compared.
-        if (held.wanted || said.roleChanged) this.#refresh(session, held.fetchedAt).catch(nothing);
-        return;
-      }
-      case 'released':
-        this.#waiters.wake(said.entry);
-        return;
-      case 'flushed':
-        this.#versions.hear(said.version);
-        this.#flushes.hear(said.choice, said.version);
-        holder.flushBefore(said.choice, said.version);
-        return;
-      case 'revoked':
-        this.#revoked(said);
-        return;
-    }
-  }
-
-  #revoked({ key, fetchedAt, by }: Omit<Extract<Announcement, { kind: 'revoked' }>, 'kind'>): void {
-    const { holder } = this.#options;
-    if (by === 'denied') holder.renew(key, fetchedAt);
-    else holder.end(key, fetchedAt);
-  }
-
-  /** Takes in what is newer than what is held. */
-  async #refresh(session: StoredSession, newerThan: EpochMs): Promise<void> {
-    const kept = await this.#claims.find(session, newerThan, BACKGROUND);
-    if (kept !== undefined) this.#restore(session, kept);
-  }
-
-  #restore(session: StoredSession, kept: KeptCredentials): void {
-    // It may have been read before a flush that was heard of first.
-    if (!this.#flushes.beat(session, kept.version)) this.#options.holder.restore(session, kept);
-  }
-
   /** Opens an entry; one that does not open is deleted. */
   #open(entry: Entry): KeptCredentials | undefined {
     const opened = this.#entries.open(entry);
     if (!opened.ok) {
-      this.#reject(entry, opened.reason);
+      this.#writes.discard(entry, opened.reason);
       return undefined;
     }
     const { session, kept } = opened;
     if (this.#flushes.beat(session, kept.version)) return undefined;
-    if (!this.#sealAnew(session, kept, entry)) this.#index(entry);
+    if (!this.#writes.sealAnew(session, kept, entry)) this.#writes.index(entry);
     return kept;
-  }
-
-  #reject(entry: Entry, reason: Rejection | 'flushed'): void {
-    this.#options.onRejected(reason);
-    this.#link.script('discard', BACKGROUND, discardScript(entry)).catch(nothing);
-  }
-
-  /** Has an entry that is under the old key kept under the new one as well, which outlives it. */
-  #sealAnew(session: StoredSession, kept: KeptCredentials, { name }: Entry): boolean {
-    if (name === this.#names[0].entry(session)) return false;
-    this.keep(session, kept, false);
-    return true;
-  }
-
-  /** This node holds an entry now: it is to be found after a restart. */
-  #index({ name, expiresAt }: Entry): void {
-    const [{ index }] = this.#names;
-    this.#writes.add(`index ${name}`, () =>
-      this.#link.send('keep', BACKGROUND, (client) => client.zadd(index, expiresAt, name)),
-    );
-  }
-
-  #know(session: StoredSession): void {
-    const { key, scope, namespace, serviceAccount } = session;
-    for (const names of this.#names) {
-      this.#known.set(names.entry(session), { key, scope, namespace, serviceAccount });
-    }
   }
 
   #changed(state: CircuitState): void {
@@ -432,38 +272,4 @@ export class RedisSessionStore implements SessionStore {
     this.#writes.advance();
     this.#reconciler.redisIsBack();
   }
-
-  /** Takes in what this node had kept. */
-  #take({ version, found, rejected }: Loaded, took: DurationMs): void {
-    this.#versions.hear(version);
-    for (const { session, kept, entry } of found) {
-      this.#know(session);
-      this.#restore(session, kept);
-      this.#sealAnew(session, kept, entry);
-    }
-    for (const { entry, reason } of rejected) this.#reject(entry, reason);
-    this.#options.onLoaded(found.length, took);
-  }
-
-  /** Puts right what is held otherwise than it is kept. */
-  async #mend({ session, kept, is }: Difference): Promise<void> {
-    const { key } = session;
-    const { fetchedAt } = kept;
-    switch (is) {
-      case 'flushed':
-        this.#options.holder.end(key, fetchedAt);
-        return;
-      case 'missing':
-        this.keep(session, kept, false);
-        return;
-      case 'outdated':
-        await this.#refresh(session, fetchedAt);
-        return;
-      default:
-        this.#revoked({ key, fetchedAt, by: is });
-    }
-  }
 }
-
-/** What fails in the background is counted and felt by the circuit. */
-function nothing(): void {}

@@ -60,10 +60,10 @@ export class Sealer {
     const found = this.#keys.find(({ id }) => id.equals(header.subarray(1)));
     if (found === undefined) return undefined;
     const nonce = bytes.subarray(HEADER_BYTES, HEADER_BYTES + NONCE_BYTES);
-    const decipher = createDecipheriv(ALGORITHM, found.key, nonce, { authTagLength: TAG_BYTES });
-    decipher.setAAD(associated(header, context));
-    decipher.setAuthTag(bytes.subarray(HEADER_BYTES + NONCE_BYTES, OVERHEAD));
     try {
+      const decipher = createDecipheriv(ALGORITHM, found.key, nonce, { authTagLength: TAG_BYTES });
+      decipher.setAAD(associated(header, context));
+      decipher.setAuthTag(bytes.subarray(HEADER_BYTES + NONCE_BYTES, OVERHEAD));
       return decipher.update(bytes.subarray(OVERHEAD), undefined, 'utf8') + decipher.final('utf8');
     } catch {
       return undefined;

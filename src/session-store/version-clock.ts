@@ -5,6 +5,8 @@ const MOST_SKEW: DurationMs = 10_000;
 /** The part by which a clock may be fast: fifty times what a cheap crystal is off. */
 const MOST_DRIFT = 0.001;
 const MICROSECONDS = 1_000;
+/** A clock of Redis that is further ahead than this is not believed. */
+const MOST_AHEAD: DurationMs = 24 * 60 * 60_000;
 
 /**
  * The version of something that began at a time, for whoever has not heard a version from Redis.
@@ -28,9 +30,14 @@ export class VersionClock {
     this.#clock = clock;
   }
 
+  /** Whether Redis can have given out a version: none is of the days to come. */
+  plausible(version: number): boolean {
+    return version <= (this.#clock.now() + MOST_AHEAD) * MICROSECONDS;
+  }
+
   /** Redis has given out a version, or has told its time in microseconds. */
   hear(version: number): void {
-    if (!(version > this.now())) return;
+    if (!(version > this.now()) || !this.plausible(version)) return;
     this.#heard = version;
     this.#heardAt = this.#clock.elapsed();
   }

@@ -22,15 +22,15 @@ const SESSION: StoredSession = {
   namespace: 'shop',
   serviceAccount: 'cart',
 };
-const ENTRY = ['entry', 'name', '5', '100', '200', 'sealed'] as const;
+const KEY = randomBytes(32);
+const NAMES = new Names(KEY, { clusterName: 'c', nodeName: 'n', sharing: 'cluster' });
+const ENTRY = ['entry', NAMES.entry(SESSION), '5', '100', '200', 'sealed'] as const;
 const KEPT = { fetchedAt: 100, version: 5 } as KeptCredentials;
 const BUDGET = 50;
 
 function setUp({ hears = true } = {}) {
   const clock = new ManualClock();
   const link = new ScriptedLink();
-  const key = randomBytes(32);
-  const names = new Names(key, { clusterName: 'c', nodeName: 'n', sharing: 'cluster' });
   const waiters = new LeaseWaiters(clock);
   const versions = new VersionClock(clock);
   const outcomes: LeaseOutcome[] = [];
@@ -41,11 +41,11 @@ function setUp({ hears = true } = {}) {
     random: () => 0,
     budget: BUDGET,
     link,
-    names: [names],
+    names: [NAMES],
     leases: new Leases({ clock, link, onLost: () => outcomes.push('lost') }),
     waiters,
     versions,
-    form: new AnnouncementForm(new Sealer([key]), 'c'),
+    form: new AnnouncementForm(new Sealer([KEY]), 'c'),
     hears: () => hears,
     open: (entry) => {
       opened.push(entry);
@@ -54,16 +54,16 @@ function setUp({ hears = true } = {}) {
     onLease: (outcome) => outcomes.push(outcome),
   });
   const session = new AbortController();
-  const claim = (shared = true, patience = 30_000) => {
+  const claim = (shared = true, patience = 30_000, newerThan = 0) => {
     const got: { value?: Claim } = {};
     void claims
-      .claim(SESSION, shared, { newerThan: 0, patience, signal: session.signal })
+      .claim(SESSION, shared, { newerThan, patience, signal: session.signal })
       .then((value) => {
         got.value = value;
       });
     return got;
   };
-  const wake = () => waiters.wake(names.entry(SESSION));
+  const wake = () => waiters.wake(NAMES.entry(SESSION));
   return { clock, link, claim, wake, session, outcomes, opened, set, versions };
 }
 
@@ -74,7 +74,7 @@ t.test('what is kept needs no call', async (t) => {
   link.last.answer(ENTRY);
   await settle();
   t.strictSame(got.value, { kind: 'kept', kept: KEPT });
-  t.match(opened, [{ name: 'name', version: '5', sealed: 'sealed' }]);
+  t.match(opened, [{ name: NAMES.entry(SESSION), version: '5', sealed: 'sealed' }]);
   t.strictSame(outcomes, ['kept']);
 });
 
@@ -197,4 +197,76 @@ t.test("what is the node's own has no lease", async (t) => {
   await settle();
   t.match(got.value, { kind: 'call' });
   t.strictSame(outcomes, []);
+});
+
+t.test('an answer that is none is as good as no Redis', async (t) => {
+  const other = NAMES.entry({ ...SESSION, key: 'service-account:shop/till/uid' });
+  const answers: Readonly<Record<string, unknown>> = {
+    null: null,
+    'a number': 7,
+    text: 'entry',
+    'an empty list': [],
+    'another kind': ['toString'],
+    'a list of lists': [['entry'], [['name']]],
+    'a lease without a version': ['lease'],
+    'a lease of NaN': ['lease', 'NaN'],
+    'a negative lease': ['lease', '-1'],
+    'a huge lease': ['lease', '9'.repeat(400)],
+    'a lease of the days to come': ['lease', '9000000000000000'],
+    'a lease in a number': ['lease', 9],
+    'a lease that never ends': ['held', -1],
+    'one that ends in years': ['held', 1e12],
+    'a lease held for text': ['held', '1000'],
+    'an entry without fields': ['entry', NAMES.entry(SESSION)],
+    'an entry of nulls': ['entry', NAMES.entry(SESSION), null, null, null, null],
+    'an entry of lists': ['entry', NAMES.entry(SESSION), ['5'], '100', '200', 'sealed'],
+    'a sealed number': ['entry', NAMES.entry(SESSION), '5', '100', '200', 5],
+    'a huge entry': ['entry', NAMES.entry(SESSION), '5', '100', '200', 'A'.repeat(100_000)],
+    "another session's entry": ['entry', other, '5', '100', '200', 'sealed'],
+    'a name that is a list': ['entry', [NAMES.entry(SESSION)], '5', '100', '200', 'sealed'],
+  };
+  for (const [what, answer] of Object.entries(answers)) {
+    const { link, claim, outcomes, opened, versions } = setUp();
+    const got = claim();
+    link.last.answer(answer);
+    await settle();
+    t.match(got.value, { kind: 'call', version: versions.now() }, what);
+    t.strictSame(outcomes, ['redis-unavailable'], what);
+    t.strictSame(opened, [], what);
+    t.equal(link.sent.length, 1, what);
+  }
+});
+
+t.test('what is no newer than what is held is no help', async (t) => {
+  const { link, claim } = setUp();
+  const got = claim(true, 30_000, KEPT.fetchedAt);
+  for (let look = 0; look < 2; look += 1) {
+    link.last.answer(ENTRY);
+    await settle();
+  }
+  t.match(got.value, { kind: 'call' });
+});
+
+t.test('a lease that is held for ever is not believed twice', async (t) => {
+  const { clock, link, claim, outcomes } = setUp();
+  const first = claim(true, 500);
+  link.last.answer(['held', 1_000]);
+  await clock.advance(500);
+  link.last.answer(['held', 1_000]);
+  await settle();
+  t.strictSame(first.value, { kind: 'elsewhere' });
+  for (let claims = 0; claims < 2; claims += 1) {
+    const next = claim();
+    link.last.answer(['held', 1_000]);
+    await settle();
+    t.match(next.value, { kind: 'call' }, 'it is fetched without a lease');
+  }
+  t.strictSame(outcomes, ['redis-unavailable', 'redis-unavailable']);
+  claim();
+  link.last.answer(['lease', '9']);
+  await settle();
+  const later = claim();
+  link.last.answer(['held', 1_000]);
+  await settle();
+  t.equal(later.value, undefined, 'it is believed again once Redis has said anything else');
 });

@@ -2,9 +2,10 @@ import type { CircuitState } from '../../src/session-store/circuit.ts';
 import type { Purpose, Script } from '../../src/session-store/redis-link.ts';
 
 /** A script that was sent and has not been answered yet. */
-export interface SentScript extends Script {
+export interface SentScript extends Omit<Script<unknown>, 'read'> {
   readonly purpose: Purpose;
   readonly limit: number;
+  /** Answers as Redis does: what is read of it is for the script to say. */
   answer(value: unknown): void;
   fail(message: string): void;
 }
@@ -19,13 +20,20 @@ export class ScriptedLink {
     return this.sent.at(-1) as SentScript;
   }
 
-  script(purpose: Purpose, limit: number, script: Script): Promise<unknown> {
-    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+  script<T>(purpose: Purpose, limit: number, script: Script<T>): Promise<T> {
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    const { read, ...sent } = script;
     this.sent.push({
-      ...script,
+      ...sent,
       purpose,
       limit,
-      answer: resolve,
+      answer(value) {
+        try {
+          resolve(read(value));
+        } catch (error) {
+          reject(error);
+        }
+      },
       fail: (message) => reject(new Error(message)),
     });
     return promise;

@@ -57,7 +57,8 @@ export class Succession {
     for (const { session, kept } of predecessor.sessions) {
       // Where it had no store, it is known only when they were fetched.
       const version = kept.version || versionAt(kept.fetchedAt);
-      sessions.restore(session, { ...kept, version });
+      // Sessions of single tokens may be of tokens that EKS Auth alone has judged.
+      sessions.restore(session, { ...kept, version }, session.scope !== 'token');
     }
     log.info({ sessions: predecessor.sessions.length }, 'taking over from the broker that runs');
     metrics.handOvers.inc({ result: 'taken' });

@@ -103,9 +103,10 @@ export class HolderUpdates {
   }
 
   /** Puts right what is held otherwise than it is kept. */
-  async mend({ session, kept, is }: Difference): Promise<void> {
+  async mend({ session, kept, proven, is }: Difference): Promise<void> {
     const { fetchedAt } = kept;
     if (is === 'missing') {
+      if (!proven) return;
       this.know(session);
       this.#options.writes.keep(session, kept, false);
     } else await this.notKept(session, fetchedAt, is === 'outdated' ? 'older' : is);

@@ -10,7 +10,7 @@ import {
   listScript,
   versionScript,
 } from './scripts.ts';
-import type { KeptCredentials, RevokedBy, StoredSession } from './session-store.ts';
+import type { HeldSession, KeptCredentials, RevokedBy, StoredSession } from './session-store.ts';
 
 /** Entries read in one go: opening so many holds the main thread up for a few milliseconds. */
 const AT_ONCE = 100;
@@ -86,7 +86,7 @@ export async function loadEntries(options: LoadOptions): Promise<Loaded> {
 }
 
 /** What of the sessions that are held differs from what is kept. */
-export interface Difference extends KeptSession {
+export interface Difference extends HeldSession {
   /** `missing`: nothing, or something older, is kept. */
   readonly is: 'flushed' | 'missing' | 'outdated' | RevokedBy;
 }
@@ -102,7 +102,7 @@ export async function reconcile({
   names,
   sessions,
 }: Pick<LoadOptions, 'link' | 'limit' | 'names'> & {
-  readonly sessions: readonly KeptSession[];
+  readonly sessions: readonly HeldSession[];
 }): Promise<readonly Difference[]> {
   const flushed = await lastFlushes({ link, limit, names }, sessions);
   const differing: Difference[] = [];

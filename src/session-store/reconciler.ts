@@ -1,9 +1,10 @@
 import type { Clock, DurationMs } from '../clock.ts';
 import { BackgroundTask } from './background-task.ts';
 import type { Entries } from './entries.ts';
-import { type Difference, type KeptSession, type Loaded, loadEntries, reconcile } from './load.ts';
+import { type Difference, type Loaded, loadEntries, reconcile } from './load.ts';
 import type { Names } from './names.ts';
 import type { RedisLink } from './redis-link.ts';
+import type { HeldSession } from './session-store.ts';
 
 /** Time for each reading. */
 const READING: DurationMs = 5_000;
@@ -27,7 +28,7 @@ export interface ReconcilerOptions {
   /** Whether it is heard now what other brokers do; undefined where none does anything. */
   readonly hears: () => boolean | undefined;
   /** All that is held. */
-  readonly held: () => Iterable<KeptSession>;
+  readonly held: () => Iterable<HeldSession>;
   readonly onLoaded: (loaded: Loaded, took: DurationMs) => void;
   readonly onDifference: (difference: Difference) => Promise<void>;
 }

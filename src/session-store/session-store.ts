@@ -74,12 +74,20 @@ export interface SessionStore {
   revoke(session: StoredSession, kept: KeptCredentials, by: RevokedBy): void;
 }
 
+/** A session that is held in memory. */
+export interface HeldSession {
+  readonly session: StoredSession;
+  readonly kept: KeptCredentials;
+  /** A token that opens it was verified; what EKS Auth alone has judged is not kept anywhere. */
+  readonly proven: boolean;
+}
+
 /** Who holds sessions in memory, as the store sees it. */
 export interface SessionHolder {
   /** Takes credentials in, unless it holds newer ones. */
   restore(session: StoredSession, kept: KeptCredentials): void;
-  /** Everything it holds that can be kept. */
-  held(): Iterable<{ readonly session: StoredSession; readonly kept: KeptCredentials }>;
+  /** Everything it holds. */
+  held(): Iterable<HeldSession>;
   /** What it holds of one session, and whether somebody has asked for that since it was fetched. */
   find(key: string): { readonly fetchedAt: EpochMs; readonly wanted: boolean } | undefined;
   /** Lets go of a session, if what it holds was fetched no later than this. */

@@ -215,7 +215,7 @@ export class Flights {
   ): Promise<Claim | undefined> {
     const { store, clock } = this.#options;
     // What nobody has proven is not kept anywhere.
-    if (store === undefined || priority === 'unverified') return undefined;
+    if (store === undefined || priority === 'unverified' || !session.proven) return undefined;
     return await store.claim(session, {
       newerThan: session.credentials?.fetchedAt ?? 0,
       patience: Math.max(0, deadline - clock.elapsed()),

@@ -131,7 +131,7 @@ export class Renewals {
     );
     const kept = session.credentials?.kept;
     const by = lastFailure?.code === 'AccessDeniedException' ? 'denied' : 'refused';
-    if (kept !== undefined) store?.revoke(session, kept, by);
+    if (kept !== undefined && session.proven) store?.revoke(session, kept, by);
     this.#options.end(session);
   }
 

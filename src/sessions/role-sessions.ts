@@ -156,6 +156,7 @@ export class RoleSessions {
     const { clock, flights } = this.#options;
     const session = this.#sessions.get(key) ?? new Session(key, scope, live.pod);
     session.tokens.add(live);
+    if (priority !== 'unverified') session.proven = true;
     const { credentials, fetch, refusals } = session;
     const proven = priority !== 'unverified' || !session.warm;
     if (proven && credentials !== undefined && clock.now() < credentials.servableUntil) {
@@ -203,6 +204,7 @@ export class RoleSessions {
     for (const live of session.tokens.live(this.#options.clock.now())) adopted.tokens.add(live);
     adopted.usedAt = session.usedAt;
     adopted.usage = session.usage;
+    adopted.proven = true;
     this.#sessions.set(key, adopted);
     this.#end(session);
     this.#hold(adopted, credentials);
@@ -212,10 +214,13 @@ export class RoleSessions {
   /**
    * Takes in what a store has kept, unless there is something newer. Only tokens that are
    * verified here are served it.
+   *
+   * @param proven - {@link Session.proven}.
    */
   restore(
     from: Pick<Session, 'key' | 'scope' | 'namespace' | 'serviceAccount'>,
     kept: KeptCredentials,
+    proven = true,
   ): void {
     const { clock } = this.#options;
     const session = this.#sessions.get(from.key) ?? new Session(from.key, from.scope, from);
@@ -224,6 +229,7 @@ export class RoleSessions {
     if (credentials.servableUntil <= clock.now()) return;
     this.#sessions.set(session.key, session);
     if (session.credentials === undefined) session.warm = true;
+    if (proven) session.proven = true;
     session.lastFailure = undefined;
     this.#hold(session, credentials);
   }

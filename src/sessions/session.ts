@@ -44,6 +44,11 @@ export class Session {
   usedSinceFetch = false;
   /** Pods that were handed its credentials at some time, of those that were alive at the last look. */
   readonly pods = new Set<string>();
+  /**
+   * A token that opens it was verified, here or by whoever kept it in a store. What EKS Auth alone
+   * has judged is in no store.
+   */
+  proven = false;
   /** Its credentials come from a store: a token has to be verified here to be served them. */
   warm = false;
   /** Order of use, for eviction. */

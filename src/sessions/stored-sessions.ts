@@ -22,7 +22,7 @@ export function sessionHolder(sessions: RoleSessions): SessionHolder {
     *held() {
       for (const session of sessions.all()) {
         const kept = session.credentials?.kept;
-        if (kept !== undefined) yield { session, kept };
+        if (kept !== undefined) yield { session, kept, proven: session.proven };
       }
     },
     find(key) {

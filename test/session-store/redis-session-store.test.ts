@@ -138,6 +138,45 @@ t.test(
   },
 );
 
+t.test('what nobody has verified is not kept, but flushed with the rest', { skip }, async (t) => {
+  const redis = await startRedis(t);
+  const key = keyFile(t);
+  const client = redis.client();
+  const one = await startStore(t, { url: redis.url, keyFile: key });
+  const way = await wayTo(t, redis.port);
+  const other = await startStore(t, {
+    url: `redis://127.0.0.1:${way.port}`,
+    keyFile: key,
+    nodeName: 'node-2',
+  });
+  await Promise.all([one.closed(), other.closed()]);
+  for (const node of [one, other]) await node.fetch('cart');
+  await Promise.all([written(one), written(other)]);
+  const compared = async () => {
+    way.close();
+    await until(() => other.store.state.circuit === 'open', 'it is cut off');
+    const before = other.loads;
+    way.open();
+    await other.closed();
+    await until(() => other.loads >= before + 2, 'all is compared');
+    await written(other);
+  };
+  other.proven = false;
+  await client.flushall();
+  await compared();
+  t.strictSame(await client.keys(ENTRIES), [], 'it is not kept');
+  t.equal(other.held.size, 1, 'and still held');
+  other.proven = true;
+  await compared();
+  t.equal((await client.keys(ENTRIES)).length, 1, 'what is verified by then is kept');
+  await client.flushall();
+  other.proven = false;
+  way.close();
+  t.ok(await one.store.flush({}));
+  way.open();
+  await until(() => other.held.size === 0, 'a flush that was missed ends it');
+});
+
 t.test('entries under the old key are sealed anew', { skip }, async (t) => {
   const redis = await startRedis(t);
   const [old, next] = [randomBytes(32), randomBytes(32)];

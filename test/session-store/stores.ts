@@ -9,6 +9,7 @@ import {
   type RedisSessionStore,
 } from '../../src/session-store/redis-session-store.ts';
 import type {
+  HeldSession,
   KeptCredentials,
   SessionHolder,
   StoredSession,
@@ -48,9 +49,13 @@ export function credentials(serviceAccount: string): RoleCredentials {
 /** Sessions of one node, with a store. */
 export interface StoreNode {
   readonly store: RedisSessionStore;
-  readonly held: Map<string, { readonly session: StoredSession; readonly kept: KeptCredentials }>;
+  readonly held: Map<string, Omit<HeldSession, 'proven'>>;
+  /** Whether what it holds counts as verified; it does, unless a test says otherwise. */
+  proven: boolean;
   /** Sessions that the store has asked to be renewed. */
   readonly renewed: string[];
+  /** Readings of many entries at once that have succeeded. */
+  loads: number;
   readonly rejected: (Rejection | 'flushed')[];
   /** Does what a broker does for a pod without credentials; EKS Auth takes no time. */
   fetch(serviceAccount: string): Promise<KeptCredentials>;
@@ -85,7 +90,7 @@ export async function startStore(
       const before = held.get(session.key);
       if ((before?.kept.fetchedAt ?? 0) < kept.fetchedAt) held.set(session.key, { session, kept });
     },
-    held: () => held.values(),
+    held: () => [...held.values()].map((each) => ({ ...each, proven: node.proven })),
     find(key) {
       const found = held.get(key);
       return found && { fetchedAt: found.kept.fetchedAt, wanted: true };
@@ -119,7 +124,9 @@ export async function startStore(
     audience: AUDIENCE,
     maxSessions: 100,
     holder,
-    onCommand: () => undefined,
+    onCommand: (purpose, result) => {
+      if (purpose === 'load' && result === 'ok') node.loads += 1;
+    },
     onLoaded: () => undefined,
     onRejected: (reason) => rejected.push(reason),
     onLease: () => undefined,
@@ -127,7 +134,9 @@ export async function startStore(
   });
   t.teardown(() => store.stop(0));
   void store.start();
-  return {
+  const node: StoreNode = {
+    proven: true,
+    loads: 0,
     store,
     held,
     renewed,
@@ -150,6 +159,7 @@ export async function startStore(
     },
     closed: () => until(() => store.state.circuit === 'closed', 'Redis is there'),
   };
+  return node;
 }
 
 /** Waits until everything is written. */

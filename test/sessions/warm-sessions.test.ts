@@ -1,4 +1,5 @@
 import t from 'tap';
+import { sessionHolder } from '../../src/sessions/stored-sessions.ts';
 import { AUDIENCE, HOUR, SessionsHarness } from '../support/sessions-harness.ts';
 
 // Sessions that come out of a store: served to whoever is verified, renewed with the next live
@@ -96,4 +97,29 @@ t.test('a warm start keeps within the bound', async (t) => {
   const harness = new SessionsHarness({ maxCacheSize: 0 });
   warm(harness);
   t.equal(harness.sessions.size, 0);
+});
+
+t.test('a store is told what was verified, and what EKS Auth alone has judged', async (t) => {
+  const harness = new SessionsHarness();
+  harness.auto = (call) => call.grant();
+  const { sessions, clock } = harness;
+  const proven = () => [...sessionHolder(sessions).held()].map(({ proven }) => proven);
+  const live = harness.pod('cart', 'a');
+  sessions.open('token:a', 'token', live, 'unverified');
+  await clock.advance(1);
+  t.strictSame(proven(), [false]);
+  // The hand-over says so too, since it may be what a broker before this one has judged.
+  const handed = new SessionsHarness();
+  const [held] = [...sessionHolder(sessions).held()];
+  if (held === undefined) throw new Error('nothing is held');
+  handed.sessions.restore(held.session, held.kept, false);
+  t.strictSame(
+    [...sessionHolder(handed.sessions).held()].map((each) => each.proven),
+    [false],
+  );
+  sessions.open('token:a', 'token', live, 'foreground');
+  t.strictSame(proven(), [true], 'it was verified since');
+  sessions.adopt('token:a', KEY, 'service-account');
+  t.strictSame(proven(), [true]);
+  t.equal(sessions.find(KEY)?.proven, true);
 });

@@ -34,6 +34,14 @@ export interface FlightSubject {
   token: string | undefined;
 }
 
+/** A call to EKS Auth that is under way. */
+export interface CallUnderWay {
+  /** It never reaches the service, which therefore does nothing twice if it is made again. */
+  lost(): void;
+  /** It is over, or its caller has gone. */
+  end(): void;
+}
+
 /** Counts calls, outcomes and calls under way. */
 export class Counters {
   readonly #underWay = new Map<string, number>();
@@ -66,9 +74,9 @@ export class Counters {
   /**
    * Counts a call to EKS Auth as under way.
    *
-   * @returns What to call when it is over; calling it again is harmless.
+   * @returns What ends it.
    */
-  begin(subject: FlightSubject): () => void {
+  begin(subject: FlightSubject): CallUnderWay {
     const { doubleFetches } = this.#counts;
     const keys: [keyof typeof doubleFetches, string][] = [];
     if (subject.namespace !== undefined) {
@@ -83,18 +91,29 @@ export class Counters {
     }
     this.#inFlight += 1;
     this.#counts.peakInFlight = Math.max(this.#counts.peakInFlight, this.#inFlight);
-    let over = false;
-    return () => {
-      if (over) return;
-      over = true;
-      this.#inFlight -= 1;
+    const lost = once(() => {
       for (const [, key] of keys) {
         const left = (this.#underWay.get(key) as number) - 1;
         if (left === 0) this.#underWay.delete(key);
         else this.#underWay.set(key, left);
       }
-    };
+    });
+    const end = once(() => {
+      lost();
+      this.#inFlight -= 1;
+    });
+    return { lost, end };
   }
+}
+
+/** The same function, for one call; further ones do nothing. */
+function once(what: () => void): () => void {
+  let done = false;
+  return () => {
+    if (done) return;
+    done = true;
+    what();
+  };
 }
 
 function empty(): Counts {

@@ -65,16 +65,17 @@ export class EKSAuth {
     const token = readToken(exchange.body);
     const claimed = claimedIdentity(token);
     Object.assign(exchange.audit, claimed, { clusterName });
-    const end = counters.begin({
+    const call = counters.begin({
       ...claimed,
       token: typeof token === 'string' ? token : undefined,
     });
-    exchange.onSettled(end);
+    exchange.onSettled(() => call.end());
     try {
       const caller = authenticate(exchange, 'eks-auth', door);
       const fault = faults.meet('eks-auth', claimed);
       if (fault !== undefined) exchange.audit.fault = fault.kind;
       if (fault?.kind === 'reset' || fault?.kind === 'black-hole') {
+        call.lost();
         answerBroken(exchange, fault, '');
         return;
       }

@@ -2,8 +2,11 @@ import type { Dispatcher } from 'undici';
 import { Connections, type TlsIdentity } from '../http/connections.ts';
 import { settings } from './settings.ts';
 
-/** Connections to one origin: as many as there can be calls under way. */
-const CONNECTIONS = 256;
+/**
+ * Connections to one origin: as many as there can be calls under way (256), and as many lost ones
+ * that were made again and have not timed out yet.
+ */
+const CONNECTIONS = 512;
 
 let connections: Connections | undefined;
 

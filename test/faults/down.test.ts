@@ -90,6 +90,18 @@ for (const [name, trouble] of Object.entries(TROUBLES)) {
   });
 }
 
+t.test(
+  'EKS Auth is away: a black hole, with the time-outs as shipped',
+  { buffered: true },
+  async (t) => {
+    const cluster = await startCluster(t);
+    await outlives(t, cluster, await cluster.broker(), {
+      begin: injected({ kind: 'black-hole' }),
+      told: { code: /./, message: /./ },
+    });
+  },
+);
+
 t.test('EKS Auth is away: another certificate', { buffered: true }, async (t) => {
   const authority = createAuthority(t);
   const door = await openDoor(t);

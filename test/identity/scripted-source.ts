@@ -17,7 +17,7 @@ export class ScriptedSource implements KeySource {
 
   /** From now on nothing is answered until {@link release}. */
   hold(): void {
-    this.#gate = Promise.withResolvers();
+    this.#gate ??= Promise.withResolvers();
   }
 
   release(): void {

@@ -1,11 +1,12 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import type { RoleCredentials } from '../../src/eks-auth/assume-role.ts';
 import type { AssumeRoleFailure } from '../../src/eks-auth/failure.ts';
 import { CallPace } from '../../src/sessions/call-pace.ts';
 import { CallQueue } from '../../src/sessions/call-queue.ts';
-import { Flights } from '../../src/sessions/flight.ts';
+import { type Flight, Flights } from '../../src/sessions/flight.ts';
 import type { LiveToken } from '../../src/sessions/recent-tokens.ts';
 import { RoleSessions, type SessionLookup } from '../../src/sessions/role-sessions.ts';
-import type { FetchOutcome } from '../../src/sessions/session.ts';
+import type { FetchOutcome, Session } from '../../src/sessions/session.ts';
 import { silentLog } from '../../src/telemetry/log.ts';
 import type { PodIdentity } from '../../src/tokens/claims.ts';
 import type { AssumeRoleOutcome } from '../../src/workers/assume-role.ts';
@@ -39,10 +40,29 @@ export function liveToken(
 export interface PendingCall {
   readonly token: string;
   readonly at: number;
+  /** The session that it is made for. */
+  readonly session: Session;
   /** Answers with credentials for the token's own service account. */
   grant(change?: Partial<RoleCredentials>): void;
   fail(failure: Partial<AssumeRoleFailure>): void;
 }
+
+/** Flights whose calls know which session they are made for: of a call, EKS Auth sees the token alone. */
+class TracedFlights extends Flights {
+  readonly #session = new AsyncLocalStorage<Session>();
+
+  get session(): Session {
+    const session = this.#session.getStore();
+    if (session === undefined) throw new Error('a call that belongs to no flight');
+    return session;
+  }
+
+  override start(session: Session, ...rest: TailOf<Flights['start']>): Flight {
+    return this.#session.run(session, () => super.start(session, ...rest));
+  }
+}
+
+type TailOf<F> = F extends (first: never, ...rest: infer R) => unknown ? R : never;
 
 /** Role sessions over an EKS Auth that answers when and how the test says. */
 export class SessionsHarness {
@@ -58,6 +78,7 @@ export class SessionsHarness {
   lifetime = 6 * HOUR;
   /** Answers each call at once, where set. */
   auto: ((call: PendingCall) => void) | undefined;
+  readonly #flights: TracedFlights;
   #serial = 0;
 
   constructor({
@@ -72,19 +93,20 @@ export class SessionsHarness {
     this.pace = new CallPace(clock);
     this.queue = new CallQueue(clock, this.pace, renewalQps);
     const log = silentLog;
+    this.#flights = new TracedFlights({
+      clock,
+      log,
+      queue: this.queue,
+      assumeRole: (token) => this.#assumeRole(token),
+      audience: AUDIENCE,
+      flightTimeout,
+      random,
+      onCall: () => undefined,
+    });
     this.sessions = new RoleSessions({
       clock,
       log,
-      flights: new Flights({
-        clock,
-        log,
-        queue: this.queue,
-        assumeRole: (token) => this.#assumeRole(token),
-        audience: AUDIENCE,
-        flightTimeout,
-        random,
-        onCall: () => undefined,
-      }),
+      flights: this.#flights,
       maxCredentialRetention,
       maxCacheSize,
       random,
@@ -129,6 +151,7 @@ export class SessionsHarness {
     const call: PendingCall = {
       token,
       at: this.clock.elapsed(),
+      session: this.#flights.session,
       grant: (change = {}) => {
         this.#answered(call);
         resolve({ ok: true, role: { ...this.#role(token), ...change } });

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { RemoteSimulator } from '../../src/simulator/control-client.ts';
 import { freePort } from '../../src/simulator/free-port.ts';
+import { KeptOutput } from '../../src/simulator/test-output.ts';
 import type { Address } from '../load/one-try.ts';
 import { ask } from './ask.ts';
 import { type Child, ready, startChild } from './child.ts';
@@ -115,6 +116,8 @@ export async function startBroker(
     readyAfter,
     metrics: async () => readMetrics((await ask(metricsPort, { path: '/metrics' })).body),
     [Symbol.asyncDispose]: async () => {
+      await child.stop();
+      new KeptOutput('server.stdout').write(child.output());
       await child[Symbol.asyncDispose]();
       scratch[Symbol.dispose]();
     },

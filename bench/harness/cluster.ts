@@ -2,6 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { connectSimulator, type RemoteSimulator } from '../../src/simulator/control-client.ts';
 import type { Settings } from '../../src/simulator/settings.ts';
 import type { SimulatorOptions } from '../../src/simulator/simulator.ts';
+import { testOutputEnvironment } from '../../src/simulator/test-output.ts';
 import type { Bench } from '../scenario.ts';
 import { ready, startChild } from './child.ts';
 
@@ -13,7 +14,9 @@ export interface Cluster extends AsyncDisposable {
 /** Starts a simulated EKS in a process of its own, on the core of the load. */
 export async function startCluster(options: SimulatorOptions): Promise<Cluster> {
   const program = fileURLToPath(new URL('../servers/simulator.ts', import.meta.url));
-  const child = startChild([process.execPath, program, JSON.stringify(options)]);
+  const child = startChild([process.execPath, program, JSON.stringify(options)], {
+    env: testOutputEnvironment,
+  });
   let url: string | undefined;
   await ready(child, 'the simulator', async () => {
     url = /^(http:\S+)\n/.exec(child.output())?.[1];

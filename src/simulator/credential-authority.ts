@@ -1,6 +1,7 @@
 import { createCipheriv, createDecipheriv, createHmac, randomBytes } from 'node:crypto';
 import type { EpochMs } from '../clock.ts';
 import { base32 } from './random.ts';
+import { noteSecret } from './test-output.ts';
 
 /** Credentials as an AWS SDK takes them. */
 export interface Credentials {
@@ -74,6 +75,8 @@ export class CredentialAuthority {
       account: this.#account,
       expiresAt: given.expiration,
     });
+    noteSecret(secretAccessKey);
+    if (sessionToken !== undefined) noteSecret(sessionToken);
     return { accessKeyId, secretAccessKey, sessionToken, expiration: given.expiration };
   }
 
@@ -101,14 +104,13 @@ export class CredentialAuthority {
       cipher.update(sealed.padEnd(SESSION_TOKEN_PAYLOAD), 'utf8'),
       cipher.final(),
     ]);
-    return {
-      accessKeyId,
-      secretAccessKey: this.#sessionSecret(accessKeyId),
-      sessionToken:
-        SESSION_TOKEN_PREFIX +
-        Buffer.concat([initialization, cipher.getAuthTag(), body]).toString('base64'),
-      expiration: grant.expiresAt,
-    };
+    const secretAccessKey = this.#sessionSecret(accessKeyId);
+    const sessionToken =
+      SESSION_TOKEN_PREFIX +
+      Buffer.concat([initialization, cipher.getAuthTag(), body]).toString('base64');
+    noteSecret(secretAccessKey);
+    noteSecret(sessionToken);
+    return { accessKeyId, secretAccessKey, sessionToken, expiration: grant.expiresAt };
   }
 
   /** Who an access key id and a session token belong to; `undefined` when to nobody. */

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { DurationMs, EpochMs } from '../clock.ts';
 import { type IssuerKey, signJWS } from './issuer-keys.ts';
+import { noteSecret } from './test-output.ts';
 
 /** The audience of tokens for EKS Pod Identity. */
 export const POD_IDENTITY_AUDIENCE = 'pods.eks.amazonaws.com';
@@ -88,7 +89,9 @@ export function encodeToken(claims: object, key: IssuerKey, encoding: Encoding =
   const header = merge({ alg: key.algorithm, kid: key.kid }, encoding.header);
   const input = `${encodePart(header)}.${encodePart(claims)}`;
   const signature = encoding.sign === undefined ? signJWS(input, key) : encoding.sign(input);
-  return `${input}.${signature}`;
+  const token = `${input}.${signature}`;
+  noteSecret(token);
+  return token;
 }
 
 /** `changes` laid over `base`; a `null` removes the member. */

@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
+import { testOutputEnvironment } from '../../src/simulator/test-output.ts';
 
 // A few seconds of `npm run soak`, to see that it works; what it is for takes minutes.
 
@@ -9,7 +10,7 @@ const SOAK = fileURLToPath(new URL('../../bench/soak/soak.ts', import.meta.url))
 function soak(...args: string[]) {
   const { status, stdout, stderr } = spawnSync(process.execPath, [SOAK, ...args], {
     encoding: 'utf8',
-    env: { PATH: process.env.PATH },
+    env: { PATH: process.env.PATH, ...testOutputEnvironment },
   });
   return { status, stdout, stderr };
 }

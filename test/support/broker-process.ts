@@ -4,16 +4,20 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import type { Credentials } from '../../src/simulator/credential-authority.ts';
 import { freePort } from '../../src/simulator/free-port.ts';
 import type { NodeNamespace } from '../../src/simulator/netns.ts';
+import { KeptOutput, testOutputEnvironment } from '../../src/simulator/test-output.ts';
 import { type Answer, ask, parseMetrics } from './ask.ts';
 import { until } from './until.ts';
 
 /** Where a broker on a node of its own answers pods. */
 const LINK_LOCAL = '169.254.170.23';
+/** How long the last look at the metrics of a test's broker may take. */
+const LAST_LOOK = 1_000;
 /** How long it may take to stop before it is killed. */
 const STOP_WITHIN = 15_000;
 
@@ -141,7 +145,14 @@ export async function startBroker(options: BrokerOptions = {}): Promise<BrokerPr
     ...options,
     args: node === undefined ? [...flags, ...args] : args,
   });
-  const output = collect(child);
+  const output = collect(child, 'server');
+  const exposed = new KeptOutput('metrics');
+  const refusals = new KeptOutput('answers');
+  const scrape = async () => {
+    const { text } = await ask(metricsPort, '/metrics', 'GET', { Connection: 'close' });
+    exposed.write(text);
+    return text;
+  };
   const baseUrl = `http://127.0.0.1:${port}`;
   const broker: BrokerProcess = {
     pid: child.pid ?? 0,
@@ -159,14 +170,16 @@ export async function startBroker(options: BrokerOptions = {}): Promise<BrokerPr
       await until(() => found() !== undefined, `no such log line:\n${output.lines.join('\n')}`);
       return found() as LogLine;
     },
-    get: (token, headers, { path = '/v1/credentials', method = 'GET' } = {}) =>
-      ask(port, path, method, {
+    get: async (token, headers, { path = '/v1/credentials', method = 'GET' } = {}) => {
+      const answer = await ask(port, path, method, {
         ...host,
         ...(token !== undefined && { Authorization: token }),
         ...headers,
-      }),
-    metrics: async () =>
-      parseMetrics((await ask(metricsPort, '/metrics', 'GET', { Connection: 'close' })).text),
+      });
+      if (answer.status !== 200) refusals.write(`${answer.text}\n`);
+      return answer;
+    },
+    metrics: async () => parseMetrics(await scrape()),
     probe: async (name) => (await ask(probePort, `/${name}`, 'GET', {})).status,
     exited: output.exited,
     stop: async (signal = 'SIGTERM') => {
@@ -178,6 +191,10 @@ export async function startBroker(options: BrokerOptions = {}): Promise<BrokerPr
     },
   };
   (options.t ?? t).teardown(async () => {
+    if (exposed.wanted && child.exitCode === null) {
+      // It may hang, as some tests want it to.
+      await Promise.race([scrape().catch(() => undefined), pause(LAST_LOOK)]);
+    }
     await broker.stop();
     if (folder !== undefined) await rm(folder, { recursive: true, force: true });
   });
@@ -191,7 +208,7 @@ export async function runProgram(
   options: Omit<ProgramOptions, 'args'> = {},
 ): Promise<{ code: number | null; stdout: string; stderr: string }> {
   const [command = '', ...rest] = args;
-  const output = collect(launch(command, { ...options, args: rest }));
+  const output = collect(launch(command, { ...options, args: rest }), command);
   const code = await output.exited;
   return {
     code,
@@ -217,6 +234,7 @@ function launch(command: string, options: ProgramOptions): ChildProcess {
       env: {
         PATH,
         ...(NODE_V8_COVERAGE !== undefined && { NODE_V8_COVERAGE }),
+        ...(command !== 'server' && testOutputEnvironment),
         ...(simulator !== undefined && nodeEnvironment(simulator)),
         ...env,
       },
@@ -226,11 +244,18 @@ function launch(command: string, options: ProgramOptions): ChildProcess {
 
 type Output = ReturnType<typeof collect>;
 
-function collect(child: ChildProcess) {
+function collect(child: ChildProcess, command: string) {
   const lines: string[] = [];
   let errors = '';
   const { stdout, stderr } = child;
   if (stdout === null || stderr === null) throw new TypeError('output has to be piped');
+  // `simulate` prints the node's credentials: that is what it is asked for.
+  if (command !== 'simulate') {
+    for (const [name, stream] of Object.entries({ stdout, stderr })) {
+      const kept = new KeptOutput(`${command}.${name}`);
+      if (kept.wanted) stream.on('data', (chunk: string | Buffer) => kept.write(chunk));
+    }
+  }
   createInterface({ input: stdout }).on('line', (line) => lines.push(line));
   stderr.setEncoding('utf8').on('data', (text: string) => {
     errors += text;

@@ -1,4 +1,5 @@
 import pino from 'pino';
+import { KeptOutput } from '../../src/simulator/test-output.ts';
 import type { Log } from '../../src/telemetry/log.ts';
 
 /** One line of a log. */
@@ -12,9 +13,15 @@ export interface CapturedLine {
 /** A real log, whose lines the test can read. */
 export function capturedLog(): { readonly log: Log; readonly lines: CapturedLine[] } {
   const lines: CapturedLine[] = [];
+  const kept = new KeptOutput('log.stdout');
   const log = pino(
     { level: 'trace', base: null, formatters: { level: (label) => ({ level: label }) } },
-    { write: (line: string) => void lines.push(JSON.parse(line) as CapturedLine) },
+    {
+      write: (line: string) => {
+        kept.write(line);
+        lines.push(JSON.parse(line) as CapturedLine);
+      },
+    },
   );
   return { log, lines };
 }

@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import type { Test } from 'tap';
 import { connectSimulator } from '../../src/simulator/control-client.ts';
 import { createNode } from '../../src/simulator/netns.ts';
+import { testOutputEnvironment } from '../../src/simulator/test-output.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 
@@ -17,7 +18,7 @@ export async function nodeFor(t: Test, options: { ipv6?: boolean } = {}) {
   const args = ['simulate', '--host=0.0.0.0', `--port=${SIMULATOR_PORT}`];
   node.exec(process.execPath, [MAIN, ...args, `--token-directory=${tokens}`], {
     stdio: ['ignore', 'ignore', 'inherit'],
-    env: {},
+    env: testOutputEnvironment,
   });
   const url = `http://127.0.0.1:${await node.forward(SIMULATOR_PORT)}`;
   const deadline = performance.now() + 30_000;

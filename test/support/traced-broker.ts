@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { Test } from 'tap';
 import type { SimulatorOptions } from '../../src/simulator/options.ts';
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts';
+import { keepFile } from '../../src/simulator/test-output.ts';
 import { collectTracesTo } from '../../src/simulator/traces/collect-traces.ts';
 import type { AttributeValue, CollectedSpan } from '../../src/traces/span.ts';
 import { readTraceFile } from '../../src/traces/trace-file.ts';
@@ -39,8 +40,11 @@ export async function startTracedBroker(
   { simulator: given, args = [], env }: TracedOptions = {},
 ): Promise<TracedBroker> {
   const folder = await mkdtemp(join(tmpdir(), 'traces-'));
-  t.teardown(() => rm(folder, { recursive: true }));
   const file = join(folder, 'traces.jsonl');
+  t.teardown(async () => {
+    keepFile(file);
+    await rm(folder, { recursive: true });
+  });
   const simulator = await startSimulator({ keyAlgorithm: 'ES256', latency: 20, ...given });
   t.teardown(() => simulator.close());
   const collecting = await collectTracesTo(file);

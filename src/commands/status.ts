@@ -1,9 +1,10 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { Command, Option } from 'commander';
 import type { BrokerStatus } from '../broker/status.ts';
+import type { DurationMs } from '../clock.ts';
 import { parseDuration } from '../config/duration.ts';
 import { reader } from '../config/flag-reader.ts';
-import { askBroker } from '../listener/admin-client.ts';
+import { AdminClientError, askBroker } from '../listener/admin-client.ts';
 import type { SessionStatus } from '../sessions/session-status.ts';
 import { adminSocketOption, reportingFailure } from './admin-option.ts';
 import { table } from './table.ts';
@@ -32,15 +33,41 @@ export function statusCommand(): Command {
     .addOption(adminSocketOption())
     .action(async ({ adminSocket, json, watch }: StatusFlags) => {
       await reportingFailure(async () => {
-        for (;;) {
+        const look = async () => {
           const status = (await askBroker(adminSocket, 'GET', '/status')) as BrokerStatus;
-          const clear = watch !== undefined && !json && process.stdout.isTTY ? CLEAR_SCREEN : '';
-          process.stdout.write(clear + (json ? `${JSON.stringify(status)}\n` : shown(status)));
-          if (watch === undefined) return;
-          await pause(watch);
-        }
+          return json ? `${JSON.stringify(status)}\n` : shown(status);
+        };
+        process.stdout.write(clearing(watch, json) + (await look()));
+        if (watch !== undefined) await keepShowing(look, watch, json);
       });
     });
+}
+
+/**
+ * Shows it every `interval` until a signal ends the process. A broker that is not there for a
+ * while, as during an upgrade, is told of and waited for.
+ */
+async function keepShowing(
+  look: () => Promise<string>,
+  interval: DurationMs,
+  json: true | undefined,
+): Promise<never> {
+  // Whoever reads has seen enough, as `head` has.
+  process.stdout.on('error', () => process.exit());
+  for (;;) {
+    await pause(interval);
+    try {
+      process.stdout.write(clearing(interval, json) + (await look()));
+    } catch (error) {
+      if (!(error instanceof AdminClientError)) throw error;
+      if (!json) process.stdout.write(clearing(interval, json));
+      process.stderr.write(`error: ${error.message}\n`);
+    }
+  }
+}
+
+function clearing(watch: DurationMs | undefined, json: true | undefined): string {
+  return watch !== undefined && !json && process.stdout.isTTY ? CLEAR_SCREEN : '';
 }
 
 function interval(text: string): number {

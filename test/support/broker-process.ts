@@ -217,6 +217,30 @@ export async function runProgram(
   };
 }
 
+/** Starts a command of the program that does not end by itself; the test's teardown ends it. */
+export function startProgram(
+  t: { teardown(callback: () => Promise<unknown>): unknown },
+  args: readonly string[],
+): {
+  /** Standard output so far, line by line. */
+  readonly lines: readonly string[];
+  /** Standard error so far. */
+  stderr(): string;
+  /** Sends the signal and waits for the end. */
+  stop(signal: NodeJS.Signals): Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
+} {
+  const [command = '', ...rest] = args;
+  const child = launch(command, { args: rest });
+  const { lines, stderr, exited } = collect(child, command);
+  const stop = async (signal: NodeJS.Signals) => {
+    child.kill(signal);
+    const code = await exited;
+    return { code, signal: child.signalCode };
+  };
+  t.teardown(() => stop('SIGKILL'));
+  return { lines, stderr, stop };
+}
+
 function launch(command: string, options: ProgramOptions): ChildProcess {
   const { simulator, sources = 'src', env = {}, args = [] } = options;
   const main = sources === 'src' ? 'src/main.ts' : 'dist/main.js';

@@ -10,6 +10,7 @@ import {
 } from 'ioredis';
 import type { DurationMs } from '../clock.ts';
 import type { RedisServer } from '../config/redis-url.ts';
+import { followed } from './conversation.ts';
 
 /** How names are looked up, and the certificates to trust where there is TLS. */
 export interface Way {
@@ -48,7 +49,7 @@ export function serverConnector({ lookup, tls }: Way, servers?: readonly RedisSe
       this.#attempts += 1;
       this.connecting = true;
       const to = { host, port, lookup };
-      const stream = tls === undefined ? connect(to) : connectTls({ ...to, ...tls });
+      const stream = followed(tls === undefined ? connect(to) : connectTls({ ...to, ...tls }));
       this.stream = stream;
       stream.once('error', (error) => {
         this.firstError = error;
@@ -89,7 +90,7 @@ export function sentinelConnector(
             return { host: server.slice(0, colon), port: Number(server.slice(colon + 1)), lookup };
           };
           this.#inner = new SentinelConnector({ ...this.#options, sentinels, natMap });
-          return (await this.#inner.connect(emit)) as Socket;
+          return followed((await this.#inner.connect(emit)) as Socket);
         }
         await new Promise((resolve) => setTimeout(resolve, pause(attempt)).unref());
       }
@@ -119,6 +120,17 @@ export function sentinelConnector(
       return found;
     }
   };
+}
+
+/** The connector of ioredis for sentinels that are asked over TLS. */
+export class TlsSentinelConnector extends SentinelConnector {
+  constructor(options: unknown) {
+    super(options as SentinelConnectionOptions);
+  }
+
+  override async connect(emit: (type: string, error: Error) => void): Promise<Socket> {
+    return followed((await super.connect(emit)) as Socket);
+  }
 }
 
 /** No address was found in time. */

@@ -7,9 +7,9 @@ import {
   Redis,
   type RedisOptions,
 } from 'ioredis';
-import type { DurationMs } from '../clock.ts';
+import type { Clock, DurationMs } from '../clock.ts';
 import type { RedisConfig } from '../config/redis-config.ts';
-import { sentinelConnector, serverConnector } from './connectors.ts';
+import { sentinelConnector, serverConnector, TlsSentinelConnector } from './connectors.ts';
 import { readSecretFile } from './key-file.ts';
 
 /** A connection to Redis, or to the nodes of a Redis Cluster. */
@@ -21,6 +21,8 @@ const DEAD_AFTER: DurationMs = 5_000;
 /** Between attempts to connect: the first pause, doubled up to the longest. */
 const FIRST_PAUSE: DurationMs = 100;
 const LONGEST_PAUSE: DurationMs = 5_000;
+/** A connection that has lasted so long, with the pause before it, was a good one. */
+const GOOD_AFTER: DurationMs = 10_000;
 
 /** Makes connections that have not begun to connect. */
 export interface RedisClients {
@@ -32,6 +34,7 @@ export interface RedisClients {
 
 /** What {@link redisClients} depends on besides the configuration. */
 export interface RedisClientOptions {
+  readonly clock: Clock;
   /** A number from 0 to 1. */
   readonly random: () => number;
   /** Looks up the names of servers. */
@@ -46,7 +49,7 @@ export interface RedisClientOptions {
  */
 export async function redisClients(
   config: RedisConfig,
-  { random, lookup }: RedisClientOptions,
+  { clock, random, lookup }: RedisClientOptions,
 ): Promise<RedisClients> {
   const { target } = config;
   const password = await secret(config.passwordFile, '--redis-password-file');
@@ -56,11 +59,7 @@ export async function redisClients(
   );
   const ca = config.caFile === undefined ? undefined : await readFile(config.caFile, 'utf8');
   const tls = target.tls ? { ...(ca !== undefined && { ca }), lookup } : undefined;
-  /** Spread, so that a fleet does not come back in step. */
-  const pause = (times: number): DurationMs => {
-    const longest = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** Math.min(10, times - 1));
-    return longest * (0.5 + random());
-  };
+  const pauses = () => reconnectPauses(clock, random);
   const each = {
     ...(config.username !== undefined && { username: config.username }),
     ...(password !== undefined && { password }),
@@ -80,24 +79,26 @@ export async function redisClients(
     connectionName: 'pod-identity-broker',
     disableClientInfo: true,
     lazyConnect: true,
-    retryStrategy: pause,
   } satisfies RedisOptions;
   const toServers = () =>
-    new Redis({ ...each, Connector: serverConnector({ lookup, tls }, target.servers) });
+    new Redis({
+      ...each,
+      retryStrategy: pauses(),
+      Connector: serverConnector({ lookup, tls }, target.servers),
+    });
   switch (target.kind) {
     case 'server':
       return { commands: toServers, subscriber: toServers };
     case 'cluster': {
-      const { retryStrategy: _ofServers, ...ofNodes } = each;
       const options = {
         lazyConnect: true,
         enableOfflineQueue: false,
-        clusterRetryStrategy: pause,
+        clusterRetryStrategy: pauses(),
         slotsRefreshTimeout: CONNECT_TIMEOUT,
         slotsRefreshInterval: 10_000,
         // The connector looks names up; a certificate is for the name.
         dnsLookup: ((address, callback) => callback(null, address)) as DNSLookupFunction,
-        redisOptions: { ...ofNodes, Connector: serverConnector({ lookup, tls }) },
+        redisOptions: { ...each, Connector: serverConnector({ lookup, tls }) },
       } satisfies ClusterOptions;
       // A subscription of a Cluster's own may end without a word when its node is lost.
       return {
@@ -112,13 +113,18 @@ export async function redisClients(
           ...each,
           sentinels: [...target.servers],
           name: target.primary,
-          sentinelRetryStrategy: pause,
+          retryStrategy: pauses(),
+          sentinelRetryStrategy: pauses(),
           failoverDetector: true,
           ...(sentinelUsername !== undefined && { sentinelUsername }),
           ...(sentinelPassword !== undefined && { sentinelPassword }),
           ...(tls
-            ? { enableTLSForSentinelMode: true, sentinelTLS: tls }
-            : { Connector: sentinelConnector({ lookup }, pause) }),
+            ? {
+                enableTLSForSentinelMode: true,
+                sentinelTLS: tls,
+                Connector: TlsSentinelConnector,
+              }
+            : { Connector: sentinelConnector({ lookup }, pauses()) }),
         });
       return { commands: bySentinels, subscriber: bySentinels };
     }
@@ -127,4 +133,21 @@ export async function redisClients(
 
 async function secret(file: string | undefined, flag: string): Promise<string | undefined> {
   return file === undefined ? undefined : await readSecretFile(file, flag);
+}
+
+/**
+ * Tells how long to wait before each attempt to connect: ever longer while connections do not
+ * last, though they may have been made each time; and spread, so that a fleet does not come back
+ * in step.
+ */
+export function reconnectPauses(clock: Clock, random: () => number): () => DurationMs {
+  let attempts = 0;
+  let last: DurationMs = Number.NEGATIVE_INFINITY;
+  return () => {
+    const now = clock.elapsed();
+    attempts = now - last > GOOD_AFTER ? 0 : attempts + 1;
+    last = now;
+    const longest = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** Math.min(10, attempts));
+    return longest * (0.5 + random());
+  };
 }

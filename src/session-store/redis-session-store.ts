@@ -77,10 +77,10 @@ export interface AnnouncementState {
 export async function openRedisSessionStore(
   options: RedisSessionStoreOptions,
 ): Promise<RedisSessionStore> {
-  const { config, random } = options;
+  const { clock, config, random } = options;
   const [keys, clients] = await Promise.all([
     readKeyFile(config.keyFile),
-    redisClients(config, { random, lookup: oneLookupAtATime() }),
+    redisClients(config, { clock, random, lookup: oneLookupAtATime() }),
   ]);
   return new RedisSessionStore(options, keys, clients);
 }

@@ -71,6 +71,7 @@ export async function startStore(
     keyFile,
     nodeName = 'node-1',
     sharing = 'cluster' as RedisSharing,
+    budget = 2_000,
     username,
     passwordFile,
   }: {
@@ -78,6 +79,7 @@ export async function startStore(
     readonly keyFile: string;
     readonly nodeName?: string;
     readonly sharing?: RedisSharing;
+    readonly budget?: number;
     readonly username?: string;
     readonly passwordFile?: string;
   },
@@ -117,7 +119,7 @@ export async function startStore(
       sentinelUsername: undefined,
       sentinelPasswordFile: undefined,
       caFile: undefined,
-      budget: 2_000,
+      budget,
       nodeName,
     },
     clusterName: 'production',

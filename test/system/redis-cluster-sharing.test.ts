@@ -1,10 +1,9 @@
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { askBroker } from '../../src/listener/admin-client.ts';
-import type { Pod } from '../../src/simulator/pod.ts';
-import { ask, type Cluster, NAMESPACE, roleOf, startCluster } from '../faults/cluster.ts';
-import { type BrokerProcess, runProgram } from '../support/broker-process.ts';
+import { NAMESPACE, roleOf } from '../faults/cluster.ts';
+import { runProgram } from '../support/broker-process.ts';
 import { needsProgram } from '../support/needs.ts';
-import { keyFile, startRedis } from '../support/redis-server.ts';
+import { calling, type Fleet, startFleet } from '../support/redis-fleet.ts';
 import { until } from '../support/until.ts';
 
 // Brokers of several nodes that share their sessions: one call to EKS Auth for all of them,
@@ -12,73 +11,8 @@ import { until } from '../support/until.ts';
 
 const skip = needsProgram('redis-server');
 
-interface Fleet {
-  readonly cluster: Cluster;
-  readonly brokers: readonly BrokerProcess[];
-  /** Asks one of the brokers for a pod on its node. */
-  get(index: number, serviceAccount?: string): Promise<{ status: number; key: string }>;
-}
-
-/** Brokers of several nodes. Their budget is for machines on which Redis has to wait for a core. */
-async function startFleet(
-  t: Test,
-  { latency = 50, nodes = 4, args = [] as readonly string[], own = [] as string[][] } = {},
-): Promise<Fleet> {
-  const cluster = await startCluster(t, { latency });
-  const redis = await startRedis(t);
-  const key = keyFile(t);
-  const brokers = await Promise.all(
-    Array.from({ length: nodes }, (_, index) =>
-      cluster.broker({
-        args: [
-          `--redis-url=${redis.url}`,
-          `--redis-key-file=${key}`,
-          '--redis-sharing=cluster',
-          '--redis-budget=2s',
-          '--client-wait=15s',
-          ...args,
-          ...(own[index] ?? []),
-        ],
-        env: { NODE_NAME: `node-${index}` },
-      }),
-    ),
-  );
-  for (const broker of brokers) {
-    await until(
-      async () =>
-        (await broker.metrics()).get('pod_identity_broker_redis_circuit{state="closed"}') === 1,
-      'Redis is there',
-    );
-  }
-  const pods = new Map<string, Pod>();
-  return {
-    cluster,
-    brokers,
-    async get(index, serviceAccount = 'cart') {
-      const name = `${index}/${serviceAccount}`;
-      const pod =
-        pods.get(name) ??
-        cluster.simulator.kubelet.createPod({
-          namespace: NAMESPACE,
-          serviceAccount,
-          node: `node-${index}`,
-        });
-      pods.set(name, pod);
-      const { status, body } = await ask(brokers[index] as BrokerProcess, pod.token);
-      return { status, key: body?.AccessKeyId };
-    },
-  };
-}
-
 const all = (fleet: Fleet, serviceAccount?: string) =>
   Promise.all(fleet.brokers.map((_, index) => fleet.get(index, serviceAccount)));
-
-/** Waits until a broker is calling EKS Auth. */
-const calling = (broker: BrokerProcess | undefined) =>
-  until(
-    async () => (await broker?.metrics())?.get('pod_identity_broker_calls_under_way') === 1,
-    'a call is under way',
-  );
 
 t.test('a rollout over all nodes makes one call for each service account', { skip }, async (t) => {
   const accounts = ['cart', 'till', 'search'];

@@ -2,7 +2,7 @@ import type { Clock } from '../../src/clock.ts';
 import { CallPace } from '../../src/sessions/call-pace.ts';
 import type { Random } from '../../src/simulator/random.ts';
 import { type Latency, type Quota, sampleLatency } from '../../src/simulator/settings.ts';
-import { TokenBucket } from '../../src/simulator/token-bucket.ts';
+import { Throttle } from '../../src/simulator/throttle.ts';
 import { EventQueue } from './event-queue.ts';
 
 /** A rollout over a fleet: every node has to make some calls, all within one account's quota. */
@@ -49,7 +49,7 @@ export function playRollout(rollout: Rollout): RolloutResult {
   let now = 0;
   const clock = { now: () => now, elapsed: () => now } as Clock;
   const events = new EventQueue();
-  const bucket = new TokenBucket();
+  const throttle = new Throttle();
   const paces = Array.from({ length: nodes }, () => new CallPace(clock));
   const waiting = new Int32Array(nodes);
   const underWay = new Int32Array(nodes);
@@ -77,7 +77,7 @@ export function playRollout(rollout: Rollout): RolloutResult {
       underWay[node] = (underWay[node] as number) + 1;
       calls += 1;
       pace.started();
-      if (bucket.take(quota, now)) {
+      if (throttle.admits(quota, now)) {
         events.add(now + sampleLatency(latency, random), node * 4 + GRANTED);
       } else {
         throttled += 1;

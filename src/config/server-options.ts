@@ -191,7 +191,10 @@ export function addServerOptions(command: Command): Command {
       )
         .argParser(reader(value.rate))
         .default(5),
-      option('--max-unverified-qps-per-address <rate>', 'the same, for one caller')
+      option(
+        '--max-unverified-qps-per-address <rate>',
+        "the same, for one pod's address, or for all of the node's own together",
+      )
         .argParser(reader(value.rate))
         .default(1),
     ],

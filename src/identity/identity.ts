@@ -1,12 +1,15 @@
 import type { Clock, EpochMs } from '../clock.ts';
 import type { WorkTimes } from '../telemetry/tracing.ts';
+import { TokenBucket } from '../token-bucket.ts';
 import type { ClaimExpectations, PodIdentity } from '../tokens/claims.ts';
 import type { UnprovenCause } from '../tokens/verify.ts';
 import type { Workers } from '../workers/pool.ts';
 import type { TimedVerdict } from '../workers/verify.ts';
 import type { KeyRing } from './key-ring.ts';
-import { RequestBudget } from './request-budget.ts';
 import { type VerifiedToken, VerifiedTokens } from './verified-tokens.ts';
+
+/** Seconds' worth of requests that may be made with a token at once. */
+const BURST_SECONDS = 5;
 
 /**
  * Why EKS Auth has to judge a token; `clock`: it would pass but for its times, and what the time
@@ -175,7 +178,8 @@ export class Identity {
 
   #verifiedToken(token: string, pod: PodIdentity, kid: string | undefined): VerifiedToken {
     const sessionKey = this.#options.sessionKeyOf(pod, token);
-    const budget = new RequestBudget(this.#options.maxPodQps);
+    const rate = this.#options.maxPodQps;
+    const budget = rate === 0 ? undefined : new TokenBucket(rate, rate * BURST_SECONDS);
     return { token, pod, kid, sessionKey, budget, handed: undefined, admission: undefined };
   }
 

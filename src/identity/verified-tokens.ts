@@ -1,8 +1,8 @@
 import { LRUCache } from 'lru-cache';
 import type { EpochMs } from '../clock.ts';
+import type { TokenBucket } from '../token-bucket.ts';
 import { CLOCK_TOLERANCE, type PodIdentity } from '../tokens/claims.ts';
 import type { Admission } from './pod-gate.ts';
-import type { RequestBudget } from './request-budget.ts';
 
 /** A token that was verified here, and what was learned from it. */
 export interface VerifiedToken {
@@ -12,8 +12,8 @@ export interface VerifiedToken {
   readonly kid: string | undefined;
   /** The session that it opens. */
   readonly sessionKey: string;
-  /** What may be asked with it: a token is one pod's. */
-  readonly budget: RequestBudget;
+  /** What may be asked with it, a token being one pod's; undefined: no bound. */
+  readonly budget: TokenBucket | undefined;
   /** The credentials that its pod was last handed, so that this is audited once. */
   handed: object | undefined;
   /** From where it was last found to be its pod's own, where pods are watched. */

@@ -175,7 +175,7 @@ export class CredentialsEndpoint {
     if (charged) source.charge(startedAt);
     const address = addressOf(socket);
     sources.waits(socket);
-    requests.obtain(token, address, trace).then(
+    requests.obtain(token, { address, source: source.name }, trace).then(
       (answer) => {
         sources.answered(socket);
         if (answer.kind === 'bad-token' || answer.kind === 'wrong-pod') {

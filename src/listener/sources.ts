@@ -1,6 +1,8 @@
 import type { Socket } from 'node:net';
-import type { Clock, DurationMs } from '../clock.ts';
+import type { Clock, DurationMs, MonotonicMs } from '../clock.ts';
+import { canonicalAddress } from '../network/canonical-address.ts';
 import { OwnAddresses } from '../network/own-addresses.ts';
+import { TokenBucket } from '../token-bucket.ts';
 
 /** Seconds' worth of requests that an address may make at once. */
 const BURST_SECONDS = 5;
@@ -20,7 +22,7 @@ const SHUT_OUT_SECONDS = 1;
  * them, and each of these can take any of them.
  */
 const NODE_FACTOR = 10;
-/** What all addresses of the node's own count as. */
+/** The name of the source that all addresses of the node's own count as. */
 const NODE = 'node';
 /** Connections open at once from one pod's address, beyond as many of which nobody asks whose. */
 const MAX_CONNECTIONS = 256;
@@ -35,37 +37,34 @@ const COUNTED = Symbol('counted');
 const WAITING = Symbol('waiting');
 type KnownSocket = Socket & { [COUNTED]?: Source | undefined; [WAITING]?: number };
 
-/** Where requests come from: the address of a pod, or the node itself. */
+/** Where requests come from: a pod, or the node itself. */
 export class Source {
-  readonly #rate: number;
+  /** What all addresses have in common that count as this source. */
+  readonly name: string;
   readonly maxConnections: number;
   /** Connections that count for it, in the order in which they came. */
   readonly connections = new Set<KnownSocket>();
-  #tokens: number;
-  #filledAt: DurationMs;
+  readonly #rate: number;
+  readonly #budget: TokenBucket;
   /** Requests beyond its rate, less those that are tolerated. */
   #excess = 0;
-  #exceededAt: DurationMs = 0;
+  #exceededAt: MonotonicMs = 0;
   /** Until when its latest refusal is held against it. */
-  owedUntil: DurationMs = Number.NEGATIVE_INFINITY;
+  owedUntil: MonotonicMs = Number.NEGATIVE_INFINITY;
 
-  constructor(rate: number, maxConnections: number, now: DurationMs) {
-    this.#rate = rate;
+  /** @param rate - Requests a second; 0: no bound. */
+  constructor(name: string, rate: number, maxConnections: number) {
+    this.name = name;
     this.maxConnections = maxConnections;
-    this.#tokens = rate * BURST_SECONDS;
-    this.#filledAt = now;
+    this.#rate = rate;
+    this.#budget = new TokenBucket(rate, rate * BURST_SECONDS);
   }
 
-  /** Takes the price of a request; false when this address has used up its budget. */
-  admit(now: DurationMs): boolean {
-    if (this.#rate === 0) return true;
-    this.#fill(now);
-    if (this.#tokens < 1) {
-      this.#exceed(now);
-      return false;
-    }
-    this.#tokens -= 1;
-    return true;
+  /** Takes the price of a request; false when this source has used up its budget. */
+  admit(now: MonotonicMs): boolean {
+    if (this.#rate === 0 || this.#budget.take(now)) return true;
+    this.#exceed(now);
+    return false;
   }
 
   /** It goes on and on after it was told to stop. */
@@ -73,40 +72,31 @@ export class Source {
     return this.#excess > this.#rate * FLOOD_SECONDS;
   }
 
-  /** Takes nothing from this address for a while. */
+  /** Takes nothing from this source for a while. */
   shutOut(): void {
     this.#excess = 0;
-    this.#tokens = Math.min(this.#tokens, -this.#rate * SHUT_OUT_SECONDS);
+    this.#budget.drain(this.#rate * SHUT_OUT_SECONDS);
   }
 
-  #exceed(now: DurationMs): void {
+  #exceed(now: MonotonicMs): void {
     const tolerated = ((now - this.#exceededAt) * this.#rate * TOLERATED_EXCESS) / 1_000;
     this.#excess = Math.max(0, this.#excess - tolerated) + 1;
     this.#exceededAt = now;
   }
 
-  /** A request of this address is refused: that costs more than one that is not. */
-  charge(now: DurationMs): void {
-    this.#fill(now);
-    this.#tokens = Math.max(this.#tokens - (REFUSAL_COST - 1), -this.#rate * BURST_SECONDS);
+  /** A request of this source is refused: that costs more than one that is not. */
+  charge(now: MonotonicMs): void {
+    this.#budget.charge(REFUSAL_COST - 1, this.#rate * BURST_SECONDS, now);
   }
 
   /** What was charged for a request that was not refused after all. */
   refund(): void {
-    this.#tokens += REFUSAL_COST - 1;
+    this.#budget.refund(REFUSAL_COST - 1);
   }
 
   /** Its refusals have cost all of its budget. */
-  owes(now: DurationMs): boolean {
-    if (this.#rate === 0 || now >= this.owedUntil) return false;
-    this.#fill(now);
-    return this.#tokens < 1;
-  }
-
-  #fill(now: DurationMs): void {
-    const most = this.#rate * BURST_SECONDS;
-    this.#tokens = Math.min(most, this.#tokens + ((now - this.#filledAt) * this.#rate) / 1_000);
-    this.#filledAt = now;
+  owes(now: MonotonicMs): boolean {
+    return this.#rate !== 0 && now < this.owedUntil && !this.#budget.has(now);
   }
 
   /** How much of what it may hold of connections it holds. */
@@ -115,11 +105,8 @@ export class Source {
   }
 
   /** Nothing is held against it any more. */
-  forgettable(now: DurationMs): boolean {
-    if (this.connections.size > 0) return false;
-    return (
-      this.#tokens + ((now - this.#filledAt) * this.#rate) / 1_000 >= this.#rate * BURST_SECONDS
-    );
+  forgettable(now: MonotonicMs): boolean {
+    return this.connections.size === 0 && this.#budget.isFull(now);
   }
 }
 
@@ -144,7 +131,7 @@ export class Sources {
   readonly #limits: Required<SourceLimits>;
   readonly #sources = new Map<string, Source>();
   #connections = 0;
-  #owedUntil: DurationMs = Number.NEGATIVE_INFINITY;
+  #owedUntil: MonotonicMs = Number.NEGATIVE_INFINITY;
   readonly #own: OwnAddresses;
 
   constructor(clock: Clock, limits: SourceLimits) {
@@ -264,14 +251,30 @@ export class Sources {
   #sourceOf(address: string): Source {
     const known = this.#sources.get(address);
     if (known !== undefined) return known;
-    // Under one name: each of loopback's 16 million addresses can be taken by who has one.
-    if (this.#own.has(address)) return this.#sources.get(NODE) ?? this.#add(NODE, NODE_FACTOR);
-    return this.#add(address, 1);
+    const name = this.#nameOf(address);
+    return this.#sources.get(name) ?? this.#add(name, name === NODE ? NODE_FACTOR : 1);
+  }
+
+  /**
+   * What an address counts as. Where one caller can take many addresses they have one name:
+   *
+   * - the node's own: host-network pods share these, and can take any of loopback's 16 million;
+   * - IPv6 link-local ones: nobody routes them, so a pod can give itself as many as it likes, all of
+   *   them on the link that leads to it.
+   *
+   * Any other address is one pod's, in IPv6 too: the node routes each by itself, not by prefix, to
+   * the interface of its pod, so that answers to an address that a pod made up do not reach it.
+   */
+  #nameOf(address: string): string {
+    const [, link] = address.split('%', 2);
+    if (link !== undefined) return `%${link}`;
+    if (this.#own.has(address)) return NODE;
+    return canonicalAddress(address) ?? address;
   }
 
   #add(name: string, factor: number): Source {
     const { rate, connections } = this.#limits;
-    const source = new Source(rate * factor, connections * factor, this.#clock.elapsed());
+    const source = new Source(name, rate * factor, connections * factor);
     this.#sources.set(name, source);
     return source;
   }

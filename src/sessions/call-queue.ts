@@ -1,6 +1,6 @@
 import type { Clock, DurationMs, MonotonicMs, Timer } from '../clock.ts';
+import { TokenBucket } from '../token-bucket.ts';
 import type { CallPace, CallResult } from './call-pace.ts';
-import { TokenBucket } from './token-bucket.ts';
 
 /**
  * What waits for what: sessions near their end, pods that have nothing yet, sessions to renew,
@@ -75,7 +75,7 @@ export class CallQueue {
   constructor(clock: Clock, pace: CallPace, renewalQps: number) {
     this.#clock = clock;
     this.#pace = pace;
-    this.#renewals = new TokenBucket(clock, renewalQps, Math.max(1, renewalQps));
+    this.#renewals = new TokenBucket(renewalQps, Math.max(1, renewalQps));
   }
 
   /** Calls under way. */
@@ -214,7 +214,7 @@ export class CallQueue {
         return;
       }
       const [first] = this.#waiting[next.priority].splice(next.place, 1);
-      if (next.priority === 'renewal') this.#renewals.take();
+      if (next.priority === 'renewal') this.#renewals.take(now);
       this.#underWay += 1;
       this.#pace.started();
       first?.start();
@@ -225,7 +225,7 @@ export class CallQueue {
   #next(now: MonotonicMs): { priority: CallPriority; place: number; at: MonotonicMs } | undefined {
     let soonest: { priority: CallPriority; place: number; at: DurationMs } | undefined;
     for (const priority of ORDER) {
-      const budget = priority === 'renewal' ? now + this.#renewals.wait : now;
+      const budget = priority === 'renewal' ? now + this.#renewals.wait(now) : now;
       for (const [place, { notBefore }] of this.#waiting[priority].entries()) {
         const at = Math.max(notBefore, budget);
         if (at <= now) return { priority, place, at };

@@ -58,6 +58,14 @@ export interface CredentialRequestsOptions {
   readonly onCallSaved: () => void;
 }
 
+/** Who asks, as far as the network tells. */
+export interface Caller {
+  /** As the socket has it. */
+  readonly address: string;
+  /** Names what the address counts as where calls for unverified tokens are limited. */
+  readonly source: string;
+}
+
 /** One request that waits; `last` is why it has nothing yet. */
 interface Waiter {
   over: boolean;
@@ -103,7 +111,7 @@ export class CredentialRequests {
       return undefined;
     }
     const session = sessions.servable(verified.sessionKey, now);
-    if (session === undefined || !verified.budget.take(now)) return undefined;
+    if (session === undefined || verified.budget?.take(now) === false) return undefined;
     const { credentials } = session;
     if (now >= session.renewAt) sessions.renewIfDue(session, verified, now);
     if (verified.handed !== credentials) {
@@ -132,10 +140,9 @@ export class CredentialRequests {
    * goes on: the next try finds it done.
    *
    * @param token - As presented; nothing about it is trusted.
-   * @param address - The caller's.
    * @param trace - The request's trace, where traces are collected.
    */
-  async obtain(token: string, address: string, trace?: RequestTrace): Promise<Answer> {
+  async obtain(token: string, caller: Caller, trace?: RequestTrace): Promise<Answer> {
     const { clock, clientWait } = this.#options;
     const waiter: Waiter = { over: false, last: () => undefined, trace };
     const { promise, resolve } = Promise.withResolvers<Answer>();
@@ -143,7 +150,7 @@ export class CredentialRequests {
       waiter.over = true;
       resolve({ kind: 'too-slow', last: waiter.last(), retryAfter: this.#retryAfter() });
     }, clientWait);
-    const work = this.#obtain(token, address, waiter);
+    const work = this.#obtain(token, caller, waiter);
     try {
       return await Promise.race([work, promise]);
     } finally {
@@ -154,7 +161,7 @@ export class CredentialRequests {
     }
   }
 
-  async #obtain(token: string, address: string, waiter: Waiter): Promise<Answer> {
+  async #obtain(token: string, caller: Caller, waiter: Waiter): Promise<Answer> {
     const { identity } = this.#options;
     for (;;) {
       const startedAt = Date.now();
@@ -170,8 +177,8 @@ export class CredentialRequests {
       }
       const answer =
         who.kind === 'verified'
-          ? await this.#verified(who.verified, address, waiter)
-          : await this.#unverified(token, who, address, waiter);
+          ? await this.#verified(who.verified, caller.address, waiter)
+          : await this.#unverified(token, who, caller, waiter);
       if (answer !== undefined) return answer;
       if (waiter.over) return { kind: 'too-slow', last: undefined, retryAfter: MIN_RETRY_AFTER };
     }
@@ -222,14 +229,14 @@ export class CredentialRequests {
   async #unverified(
     token: string,
     { pod, cause }: Extract<Identified, { kind: 'unverified' }>,
-    address: string,
+    { address, source }: Caller,
     waiter: Waiter,
   ): Promise<Answer | undefined> {
     const { sessions, budget, onUnverified, podGate, keyRing } = this.#options;
     const key = tokenSessionKey(token);
     const live = { token, pod };
     if (!sessions.isAnswered(key, token)) {
-      const wait = budget.take(address);
+      const wait = budget.take(source);
       if (wait > 0) {
         waiter.last = () => UNVERIFIED_WAITS;
         await this.#pauseForKeys(wait);

@@ -1,45 +1,55 @@
 import { LRUCache } from 'lru-cache';
 import type { Clock, DurationMs } from '../clock.ts';
-import { TokenBucket } from './token-bucket.ts';
+import { TokenBucket } from '../token-bucket.ts';
 
 /** Callers whose use is remembered; the least recently seen starts anew. */
-const MAX_ADDRESSES = 4_096;
+const MAX_SOURCES = 4_096;
 
 /**
  * Budget of calls to EKS Auth for tokens that nobody has verified: so many a second for the
- * node, and fewer for each caller's address, so that one cannot use up what all share.
+ * node, and fewer for each source of requests, so that one cannot use up what all share.
  */
 export class UnverifiedBudget {
   readonly #clock: Clock;
   readonly #node: TokenBucket;
-  readonly #perAddress: number;
-  readonly #addresses = new LRUCache<string, TokenBucket>({ max: MAX_ADDRESSES });
+  readonly #perSource: number;
+  readonly #sources = new LRUCache<string, TokenBucket>({ max: MAX_SOURCES });
 
   /**
-   * @param node - Calls a second for the whole node.
-   * @param perAddress - Calls a second for one caller.
+   * @param node - Calls a second for the whole node, more than 0.
+   * @param perSource - Calls a second for one source, more than 0.
    */
-  constructor(clock: Clock, node: number, perAddress: number) {
+  constructor(clock: Clock, node: number, perSource: number) {
     this.#clock = clock;
-    this.#node = new TokenBucket(clock, node, Math.max(1, node));
-    this.#perAddress = perAddress;
+    this.#node = bucketOf(node);
+    this.#perSource = perSource;
   }
 
-  /** How long `address` has to wait for a call; takes the call when that is 0. */
-  take(address: string): DurationMs {
-    const own = this.#bucketOf(address);
-    const wait = Math.max(own.wait, this.#node.wait);
+  /**
+   * How long a source has to wait for a call; takes the call when that is 0.
+   *
+   * @param source - Where the request comes from, by the name that all addresses share which one
+   *   caller can take.
+   */
+  take(source: string): DurationMs {
+    const now = this.#clock.elapsed();
+    const own = this.#bucketOf(source);
+    const wait = Math.max(own.wait(now), this.#node.wait(now));
     if (wait > 0) return wait;
-    own.take();
-    this.#node.take();
+    own.take(now);
+    this.#node.take(now);
     return 0;
   }
 
-  #bucketOf(address: string): TokenBucket {
-    const known = this.#addresses.get(address);
+  #bucketOf(source: string): TokenBucket {
+    const known = this.#sources.get(source);
     if (known !== undefined) return known;
-    const made = new TokenBucket(this.#clock, this.#perAddress, Math.max(1, this.#perAddress));
-    this.#addresses.set(address, made);
+    const made = bucketOf(this.#perSource);
+    this.#sources.set(source, made);
     return made;
   }
+}
+
+function bucketOf(rate: number): TokenBucket {
+  return new TokenBucket(rate, Math.max(1, rate));
 }

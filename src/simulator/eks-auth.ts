@@ -13,7 +13,7 @@ import type { Random } from './random.ts';
 import { parseRoleArn, type Roles } from './roles.ts';
 import { isRecord, POD_IDENTITY_AUDIENCE } from './service-account-token.ts';
 import { type Settings, sampleLatency } from './settings.ts';
-import { TokenBucket } from './token-bucket.ts';
+import { Throttle } from './throttle.ts';
 import { claimedIdentity, type TokenIdentity, type TokenVerifier } from './token-verifier.ts';
 
 /** `AssumeRoleForPodIdentityResponse` as JSON. */
@@ -53,7 +53,7 @@ const CLUSTER_NAME = /^[0-9A-Za-z][A-Za-z0-9\-_]{0,99}$/;
 /** The `AssumeRoleForPodIdentity` operation of EKS Auth (API version 2023-11-26). */
 export class EKSAuth {
   readonly #options: EKSAuthOptions;
-  readonly #bucket = new TokenBucket();
+  readonly #throttle = new Throttle();
 
   constructor(options: EKSAuthOptions) {
     this.#options = options;
@@ -79,7 +79,8 @@ export class EKSAuth {
         answerBroken(exchange, fault, '');
         return;
       }
-      const throttled = fault === undefined && !this.#bucket.take(settings.quota, clock.now());
+      const throttled =
+        fault === undefined && !this.#throttle.admits(settings.quota, clock.elapsed());
       if (throttled || fault?.kind === 'throttle') {
         throw modelled('ThrottlingException', 'Rate exceeded');
       }

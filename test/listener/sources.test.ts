@@ -57,6 +57,21 @@ t.test(
   },
 );
 
+t.test('all link-local addresses of one link are one source', async (t) => {
+  const { sources, admit } = setUp(10);
+  // Nobody routes these: a pod can give itself any of them on the link that leads to it.
+  t.equal(admit('fe80::1%veth1', 1_000), 50);
+  for (let index = 2; index < 50; index += 1) t.equal(admit(`fe80::${index}%veth1`, 1), 0);
+  t.equal(admit('fe80::1%veth2', 1_000), 50, "another pod's link");
+  t.equal(sources.of(from('fe80::7%veth1')), sources.of(from('fe80::8%veth1')));
+});
+
+t.test('an address of IPv4 is one source, however the socket was bound', async (t) => {
+  const { sources } = setUp(10);
+  t.equal(sources.of(from(`::ffff:${POD}`)), sources.of(from(POD)));
+  t.equal(sources.of(from(POD)).name, POD);
+});
+
 t.test('the connections of all addresses of the node count together', async (t) => {
   const { sources } = setUp(200);
   const connect = (address: string, count: number) =>

@@ -1,7 +1,7 @@
 import t from 'tap';
 import { createRandom } from '../../src/simulator/random.ts';
 import { sampleLatency } from '../../src/simulator/settings.ts';
-import { TokenBucket } from '../../src/simulator/token-bucket.ts';
+import { Throttle } from '../../src/simulator/throttle.ts';
 
 t.test('log-normal latency has the median asked for, and repeats with its seed', async (t) => {
   const sample = (seed: number) => {
@@ -20,14 +20,14 @@ t.test('log-normal latency has the median asked for, and repeats with its seed',
 });
 
 t.test('a quota lets the burst through, then its rate', async (t) => {
-  const bucket = new TokenBucket();
+  const throttle = new Throttle();
   const quota = { rate: 10, burst: 3 };
-  const take = (now: number) => bucket.take(quota, now);
+  const take = (now: number) => throttle.admits(quota, now);
   t.same([take(0), take(0), take(0), take(0)], [true, true, true, false]);
   t.equal(take(99), false);
   t.equal(take(100), true);
   t.equal(take(100), false);
   t.same([take(60_000), take(60_000), take(60_000), take(60_000)], [true, true, true, false]);
-  t.equal(bucket.take({ rate: 10, burst: 4 }, 60_000), true, 'a new quota starts full');
-  t.equal(bucket.take(null, 60_000), true);
+  t.equal(throttle.admits({ rate: 10, burst: 4 }, 60_000), true, 'a new quota starts full');
+  t.equal(throttle.admits(null, 60_000), true);
 });

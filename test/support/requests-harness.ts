@@ -177,7 +177,8 @@ export class RequestsHarness {
       ask.answeredAt = this.clock.elapsed();
     };
     const hit = this.requests.hit(text, { remoteAddress: address });
-    if (hit === undefined) void this.requests.obtain(text, address).then(answered);
+    if (hit === undefined)
+      void this.requests.obtain(text, { address, source: address }).then(answered);
     else answered({ kind: 'credentials', body: hit.credentials.body, outcome: 'hit' });
     return ask;
   }

@@ -293,7 +293,7 @@ export class Flights {
     const value = outcome === undefined ? UNANSWERED : this.#checked(session, outcome);
     const result = this.#resultOf(session, value);
     unanswered.end(result === 'answered' || result === 'throttled');
-    trace?.attempt(number, { ...value, times: outcome?.times });
+    trace?.attempt(number, { ...value, times: outcome?.times, server: outcome?.server });
     if ('kind' in value && value.kind === 'node-credentials') this.#nodeTrouble(value);
     onCall('kind' in value ? value : undefined, clock.elapsed() - started);
     return { value, result };

@@ -22,6 +22,8 @@ export const ATTEMPT_EVENT = 'attempt';
 export const FROM_STORE = `${OWN}.from_store`;
 /** How long what an event tells of took. */
 export const DURATION_MS = `${OWN}.duration_ms`;
+/** Region of the service that is called (conventions for AWS, still in development). */
+export const CLOUD_REGION = 'cloud.region';
 /** The service's id of a call (conventions for AWS, still in development). */
 export const AWS_REQUEST_ID = 'aws.request_id';
 /** HTTP status that a request was answered with (conventions for HTTP). */

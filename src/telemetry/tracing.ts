@@ -11,13 +11,19 @@ import {
   type Tracer,
   trace,
 } from '@opentelemetry/api';
-import { ATTR_RPC_METHOD, ATTR_RPC_SYSTEM_NAME } from '@opentelemetry/semantic-conventions';
+import {
+  ATTR_RPC_METHOD,
+  ATTR_RPC_SYSTEM_NAME,
+  ATTR_SERVER_ADDRESS,
+  ATTR_SERVER_PORT,
+} from '@opentelemetry/semantic-conventions';
 import type { DurationMs, EpochMs } from '../clock.ts';
 import { describeRequest } from './server-span.ts';
 import {
   ATTEMPT_EVENT,
   AWS_REQUEST_ID,
   CALL_SPAN,
+  CLOUD_REGION,
   DURATION_MS,
   ERROR_TYPE,
   FROM_STORE,
@@ -47,6 +53,13 @@ export interface TracedSession {
   readonly scope: string;
 }
 
+/** Where EKS Auth was called. */
+export interface CalledServer {
+  readonly region: string;
+  readonly address: string;
+  readonly port: number;
+}
+
 /** How a call to EKS Auth ended. */
 export interface TracedCall {
   readonly code?: string | undefined;
@@ -56,6 +69,7 @@ export interface TracedCall {
   /** HTTP status of a failure, where there was an answer. */
   readonly status?: number | undefined;
   readonly times?: WorkTimes | undefined;
+  readonly server?: CalledServer | undefined;
 }
 
 /** Where spans go, and which traces are worth making them for. */
@@ -272,7 +286,14 @@ export class FetchTrace {
   }
 
   /** An attempt has ended, at the times that its worker thread reports. */
-  attempt(number: number, { code, kind, requestId, status, times }: TracedCall): void {
+  attempt(number: number, { code, kind, requestId, status, times, server }: TracedCall): void {
+    if (server !== undefined) {
+      this.#span.setAttributes({
+        [CLOUD_REGION]: server.region,
+        [ATTR_SERVER_ADDRESS]: server.address,
+        [ATTR_SERVER_PORT]: server.port,
+      });
+    }
     this.#status = kind === undefined ? 200 : status;
     const attributes: Attributes = {
       [`${OWN}.attempt`]: number,

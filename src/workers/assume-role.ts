@@ -2,10 +2,11 @@ import type { EpochMs, MonotonicMs } from '../clock.ts';
 import { assumeRoleForPodIdentity, type RoleCredentials } from '../eks-auth/assume-role.ts';
 import { classify, isOfService } from '../eks-auth/classify.ts';
 import { createClient } from '../eks-auth/create-client.ts';
+import { resolveEndpoint } from '../eks-auth/endpoint.ts';
 import type { AssumeRoleFailure } from '../eks-auth/failure.ts';
 import type { EKSAuthClient } from '../eks-auth/index.ts';
 import type { NodeCredentials } from '../eks-auth/node-credentials.ts';
-import type { WorkTimes } from '../telemetry/tracing.ts';
+import type { CalledServer, WorkTimes } from '../telemetry/tracing.ts';
 import { outgoing } from './outgoing.ts';
 import { settings } from './settings.ts';
 
@@ -25,9 +26,11 @@ export type AssumeRoleOutcome = (
   readonly serviceTime?: EpochMs | undefined;
   /** When the attempt was made, by this thread's clock. */
   readonly times?: WorkTimes | undefined;
+  /** Where the call was made. */
+  readonly server?: CalledServer | undefined;
 };
 
-let client: { readonly region: string; readonly eksAuth: EKSAuthClient } | undefined;
+let client: { readonly eksAuth: EKSAuthClient; readonly server: CalledServer } | undefined;
 let credentials: NodeCredentials;
 
 /** Task: one attempt at AssumeRoleForPodIdentity on a worker thread. */
@@ -45,14 +48,14 @@ export async function assumeRole(task: AssumeRoleTask): Promise<AssumeRoleOutcom
   // Calls that are under way have signed already; the next ones take the newest credentials.
   credentials = task.credentials;
   try {
-    if (client?.region !== task.region) client = { region: task.region, eksAuth: connect(task) };
+    if (client?.server.region !== task.region) client = connect(task);
     const { token } = task;
     const role = await assumeRoleForPodIdentity(client.eksAuth, { clusterName, token, onDate });
-    return { ok: true, role, serviceTime: timeNow(dated), times: times() };
+    return { ok: true, role, serviceTime: timeNow(dated), times: times(), server: client.server };
   } catch (error) {
     const failure = classify(error);
     const serviceTime = isOfService(failure) ? timeNow(dated) : undefined;
-    return { ok: false, failure, serviceTime, times: times() };
+    return { ok: false, failure, serviceTime, times: times(), server: client?.server };
   }
 }
 
@@ -63,9 +66,15 @@ function timeNow(
   return dated === undefined ? undefined : dated.date + 500 + performance.now() - dated.at;
 }
 
-function connect({ region }: AssumeRoleTask): EKSAuthClient {
+function connect({ region }: AssumeRoleTask): NonNullable<typeof client> {
   const { endpoint, fips, attemptTimeout, userAgent } = settings();
-  return createClient({
+  const { hostname, port, protocol } = resolveEndpoint({ region, fips, endpoint });
+  const server: CalledServer = {
+    region,
+    address: hostname,
+    port: port === '' ? (protocol === 'http:' ? 80 : 443) : Number(port),
+  };
+  const eksAuth = createClient({
     region,
     fips,
     endpoint,
@@ -74,4 +83,5 @@ function connect({ region }: AssumeRoleTask): EKSAuthClient {
     dispatcher: outgoing(),
     credentials: () => credentials,
   });
+  return { eksAuth, server };
 }

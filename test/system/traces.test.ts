@@ -55,6 +55,9 @@ t.test("a request's whole story", async (t) => {
   t.match(attributes(call), {
     'rpc.system.name': 'aws-api',
     'rpc.method': 'EKSAuth/AssumeRoleForPodIdentity',
+    'cloud.region': simulator.region,
+    'server.address': '127.0.0.1',
+    'server.port': Number(new URL(simulator.url).port),
     'http.response.status_code': 200,
     'aws.request_id': answered[2]?.requestId,
   });

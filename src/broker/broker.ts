@@ -1,13 +1,8 @@
-import { setTimeout as pause } from 'node:timers/promises';
-import type { DurationMs } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import { AdminSocketError } from '../listener/admin-socket.ts';
 import type { Log } from '../telemetry/log.ts';
 import { type Composition, compose } from './compose.ts';
 import type { Given } from './foundation.ts';
-
-/** How long sessions may take to come out of Redis before pods are answered without them. */
-const WARM_START: DurationMs = 200;
 
 /** A broker that runs. */
 export interface Broker {
@@ -60,8 +55,7 @@ async function startAnswering(
   log: Log,
 ): Promise<void> {
   // Pods are not answered before what was kept for them is there, or takes too long.
-  const warm = store && Promise.race([store.start(), pause(WARM_START, undefined, { ref: false })]);
-  const [predecessor] = await Promise.all([succession.succeed(), warm]);
+  const [predecessor] = await Promise.all([succession.succeed(), store?.start()]);
   // With somebody there who answers, this one has time until it can do so without delay.
   if (predecessor !== undefined) await workers.started();
   const listening = listener.start(predecessor, (address) => void succession.findsTaken(address));

@@ -69,6 +69,9 @@ export interface AnnouncementState {
   readonly reason: string;
 }
 
+/** How long sessions may take to come out of Redis before pods are answered without them. */
+const WARM_START: DurationMs = 200;
+
 /**
  * Opens the store. It is of use as soon as Redis is; until then everything goes on without.
  *
@@ -187,12 +190,18 @@ export class RedisSessionStore implements SessionStore {
   /**
    * Connects and loads what this node kept.
    *
-   * @returns Resolves when that is done, or cannot be for now; it goes on all the same.
+   * @returns Resolves when that is done, cannot be for now, or has taken 200 ms; it goes on all
+   *   the same.
    */
-  start(): Promise<void> {
+  async start(): Promise<void> {
+    const { clock } = this.#options;
     this.#link.start();
     this.#subscriber?.start();
-    return this.#reconciler.attempted;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = clock.setTimeout(resolve, WARM_START);
+    timer.unref();
+    await Promise.race([this.#reconciler.attempted, promise]);
+    clock.clearTimeout(timer);
   }
 
   /** Writes what can be written within a while, and lets go of Redis. */

@@ -1,5 +1,5 @@
 import type { Test } from 'tap';
-import { systemClock } from '../../src/clock.ts';
+import { type Clock, systemClock } from '../../src/clock.ts';
 import type { RedisSharing } from '../../src/config/redis-config.ts';
 import { redisTarget } from '../../src/config/redis-url.ts';
 import type { RoleCredentials } from '../../src/eks-auth/assume-role.ts';
@@ -49,6 +49,8 @@ export function credentials(serviceAccount: string): RoleCredentials {
 /** Sessions of one node, with a store. */
 export interface StoreNode {
   readonly store: RedisSessionStore;
+  /** Resolves when pods would be answered. */
+  readonly started: Promise<void>;
   readonly held: Map<string, Omit<HeldSession, 'proven'>>;
   /** Whether what it holds counts as verified; it does, unless a test says otherwise. */
   proven: boolean;
@@ -72,6 +74,7 @@ export async function startStore(
     nodeName = 'node-1',
     sharing = 'cluster' as RedisSharing,
     budget = 2_000,
+    clock = systemClock,
     username,
     passwordFile,
   }: {
@@ -80,6 +83,7 @@ export async function startStore(
     readonly nodeName?: string;
     readonly sharing?: RedisSharing;
     readonly budget?: number;
+    readonly clock?: Clock;
     readonly username?: string;
     readonly passwordFile?: string;
   },
@@ -108,7 +112,7 @@ export async function startStore(
     },
   };
   const store = await openRedisSessionStore({
-    clock: systemClock,
+    clock,
     random: () => 0,
     config: {
       target: redisTarget(url),
@@ -135,9 +139,10 @@ export async function startStore(
     onDropped: () => undefined,
   });
   t.teardown(() => store.stop(0));
-  void store.start();
+  const started = store.start();
   const node: StoreNode = {
     proven: true,
+    started,
     loads: 0,
     store,
     held,

@@ -3,12 +3,12 @@ import { chmodSync, existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { freePort } from '../../src/simulator/free-port.ts';
 import type { Simulator } from '../../src/simulator/simulator.ts';
 import { type LogLine, runProgram, startBroker } from '../support/broker-process.ts';
-import { ask, NAMESPACE, roleOf, startCluster } from './cluster.ts';
+import { until } from '../support/until.ts';
+import { ask, NAMESPACE, roleOf, startCluster, total } from './cluster.ts';
 
 // The operator's word: a flush beats whatever was fetched, or began to be fetched, before it.
 
@@ -74,9 +74,8 @@ t.test('a flush beats the fetch that began before it', { buffered: true }, async
   cluster.associate('web');
   simulator.faults.add({ kind: 'slow', delay: 3_000, calls: 1 });
   const early = [1, 2, 3].map(() => ask(broker, cluster.pod('web').token));
-  for (let waited = 0; simulator.counts().inFlight === 0 && waited < 100; waited += 1)
-    await pause(50);
-  t.equal(simulator.counts().inFlight, 1, 'the fetch is under way');
+  await until(() => simulator.counts().inFlight > 0, 'the fetch is under way');
+  t.equal(simulator.counts().inFlight, 1, 'one for all');
   change(simulator, 'web', 'other');
   t.match(await flush(socket), { code: 0, stdout: '1 session flushed\n' });
 
@@ -105,13 +104,15 @@ t.test('a flush beats the renewal that began before it', { buffered: true }, asy
   const { token } = cluster.pod('web');
   const first = await ask(broker, token);
   simulator.faults.add({ kind: 'slow', delay: 2_000, calls: 1 });
-  await pause(1_100);
-  t.match(await ask(broker, token), { status: 200, body: first.body }, 'being renewed');
-  while (simulator.counts().inFlight === 0) await pause(10);
+  await until(async () => {
+    t.match(await ask(broker, token), { status: 200, body: first.body });
+    return simulator.counts().inFlight > 0;
+  }, 'it is being renewed');
   change(simulator, 'web', 'other');
   t.match(await flush(socket), { code: 0 });
   await ask(broker, token);
-  await pause(2_000);
+  const renewed = () => total(broker, 'pod_identity_broker_renewals_total');
+  await until(async () => (await renewed()) === 1, 'the renewal has ended');
   const { body } = await ask(broker, token);
   const issued = cluster
     .calls()

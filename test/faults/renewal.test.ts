@@ -157,6 +157,7 @@ t.test('a session whose pods are gone is not renewed for them', { buffered: true
   const { token } = cluster.pod('web');
   await given(t, broker, token);
   t.equal((await ask(broker, token)).status, 200);
+  // Real seconds, because they are the subject: beyond the end of the token, and the due time.
   await pause(12_000);
   t.equal(cluster.calls().length, 1, 'no call with a token that has expired');
   const next = cluster.pod('web').token;

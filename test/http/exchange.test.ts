@@ -4,6 +4,7 @@ import { createDispatcher, type DispatcherOptions } from '../../src/http/dispatc
 import { exchange } from '../../src/http/exchange.ts';
 import { answerWith, startServer } from '../eks-auth/eks-auth-server.ts';
 import { ManualClock, settle } from '../support/manual-clock.ts';
+import { until } from '../support/until.ts';
 
 const LIMITS = { timeout: 10_000, maxBytes: 1_000 };
 
@@ -143,7 +144,7 @@ t.test('nor is it where a connection in its place had answered', async (t) => {
   });
   const dispatcher = connections(t, { connections: 2 });
   const open = exchange(dispatcher, post(server.origin), LIMITS).catch(() => undefined);
-  while (requests < 1) await settle();
+  await until(() => requests > 0, 'the request is there');
   t.match(await exchange(dispatcher, post(server.origin), LIMITS), { status: 200 });
   await settle();
   await t.rejects(exchange(dispatcher, post(server.origin), LIMITS), { code: 'ECONNRESET' });
@@ -189,7 +190,7 @@ t.test('an answer larger than allowed is given up', async (t) => {
     more();
   };
   await t.rejects(exchange(dispatcher, post(server.url), LIMITS), tooLarge);
-  while (!ended) await settle();
+  await until(() => ended, 'the connection is closed');
   t.pass('an endless answer is hung up on');
 
   server.respond = answerWith(200, 'x'.repeat(1_000));
@@ -232,8 +233,7 @@ t.test('one time-out bounds the whole attempt', async (t) => {
     await clock.advance(1);
     await failed;
     t.equal(clock.pending, 0);
-    while (!closed) await settle();
-    t.pass(`${what}: the connection is closed`);
+    await until(() => closed, `${what}: the connection is closed`);
   }
 });
 
@@ -242,7 +242,7 @@ t.test('waiting for a connection counts', async (t) => {
   const server = await rawServer(t, (socket) => socket.resume());
   const dispatcher = connections(t, { connections: 1 });
   const first = exchange(dispatcher, post(server.origin), LIMITS).catch(() => undefined);
-  while (server.sockets.size === 0) await settle();
+  await until(() => server.sockets.size > 0, 'the first is connected');
   const second = t.rejects(exchange(dispatcher, post(server.origin), { ...LIMITS, clock }), {
     name: 'TimeoutError',
   });
@@ -264,7 +264,7 @@ t.test('a request that was given up while it waited is never sent', async (t) =>
   const first = exchange(dispatcher, post(server.url), LIMITS);
   const given = new AbortController();
   const second = exchange(dispatcher, post(server.url), { ...LIMITS, signal: given.signal });
-  while (answers.length === 0) await settle();
+  await until(() => answers.length > 0, 'the first is there');
   given.abort(new Error('given up'));
   await t.rejects(second, { message: 'given up' });
   answers[0]?.();

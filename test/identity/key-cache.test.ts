@@ -6,6 +6,7 @@ import { type CachedKeys, KeyCache } from '../../src/identity/key-cache.ts';
 import { KeyRing, UNCONFIRMED_LIFETIME } from '../../src/identity/key-ring.ts';
 import { capturedLog } from '../support/captured-log.ts';
 import { ManualClock, settle } from '../support/manual-clock.ts';
+import { until } from '../support/until.ts';
 import { signingKey } from '../tokens/signed-tokens.ts';
 import { ScriptedSource } from './scripted-source.ts';
 
@@ -151,18 +152,13 @@ function ring(file: string, clock: ManualClock, source: ScriptedSource, clusterN
   return { keyRing, lines };
 }
 
-/** Waits for files, which no clock moves. */
-async function until(holds: () => Promise<boolean>): Promise<void> {
-  while (!(await holds())) await new Promise((resolve) => setTimeout(resolve, 5));
-}
-
 t.test('over a restart, keys serve while their source is away', async (t) => {
   const { file } = await place(t);
   const clock = new ManualClock();
   const source = new ScriptedSource('source', [key.jwk]);
   const first = ring(file, clock, source);
   await first.keyRing.useIssuer(ISSUER);
-  await until(async () => (await new KeyCache(file).read('prod')) !== undefined);
+  await until(async () => (await new KeyCache(file).read('prod')) !== undefined, 'kept');
   first.keyRing.stop();
 
   source.keys = undefined;
@@ -198,7 +194,10 @@ t.test('keys that a source gives go before those that were kept', async (t) => {
     keyRing.keys?.jwks.keys.map(({ kid }) => kid),
     ['newer'],
   );
-  await until(async () => (await new KeyCache(file).read('prod'))?.jwks.keys[0]?.kid === 'newer');
+  await until(
+    async () => (await new KeyCache(file).read('prod'))?.jwks.keys[0]?.kid === 'newer',
+    'kept',
+  );
   keyRing.stop();
 });
 
@@ -231,7 +230,7 @@ t.test('a cache that cannot be used is said, and done without', async (t) => {
   t.equal(await keyRing.recall(), undefined);
   await keyRing.useIssuer(ISSUER);
   t.ok(keyRing.keys);
-  await until(async () => lines.some(({ msg }) => msg === 'keys cannot be kept'));
+  await until(() => lines.some(({ msg }) => msg === 'keys cannot be kept'), 'it is said');
   t.match(
     lines.filter(({ level }) => level === 'warn').map(({ msg }) => msg),
     ['kept keys are not used', 'keys cannot be kept'],

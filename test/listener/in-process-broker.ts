@@ -36,6 +36,8 @@ export interface InProcessOptions {
   /** Flags behind `server`; they go over those that are there by default. */
   readonly args?: readonly string[];
   readonly simulator?: SimulatorOptions;
+  /** Where it logs to; default is a log of its own. */
+  readonly logged?: ReturnType<typeof capturedLog>;
   /** What says where it runs; default nothing. */
   readonly environment?: Readonly<Record<string, string>>;
 }
@@ -48,6 +50,7 @@ export async function startInProcess(
     args = [],
     simulator: options = {},
     environment: place = {},
+    logged = capturedLog(),
   }: InProcessOptions = {},
 ): Promise<InProcessBroker> {
   const simulator = await startSimulator({
@@ -83,7 +86,7 @@ export async function startInProcess(
     ],
     { from: 'user' },
   );
-  const { log, lines } = capturedLog();
+  const { log, lines } = logged;
   const never = new AbortController().signal;
   const broker: Broker = await startBroker({
     config: serverConfig(command, place),

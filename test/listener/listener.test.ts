@@ -5,6 +5,7 @@ import { freePort } from '../../src/simulator/free-port.ts';
 import { startSimulator } from '../../src/simulator/simulator.ts';
 import { ask } from '../support/ask.ts';
 import { runProgram, startBroker } from '../support/broker-process.ts';
+import { capturedLog } from '../support/captured-log.ts';
 import { until } from '../support/until.ts';
 import { type InProcessBroker, startInProcess } from './in-process-broker.ts';
 import { RawClient } from './raw-client.ts';
@@ -17,6 +18,13 @@ function request(token: string): string {
 async function underWay(broker: InProcessBroker, count: number): Promise<void> {
   const counted = () => broker.simulator.counts().inFlight;
   await until(() => counted() >= count, `${count} calls are under way`);
+}
+
+/** How many connections of pods are open. */
+async function connections({ metricsPort }: InProcessBroker): Promise<number> {
+  const page = await fetch(`http://127.0.0.1:${metricsPort}/metrics`);
+  const [, count] = /^pod_identity_broker_connections (\d+)$/m.exec(await page.text()) ?? [];
+  return Number(count);
 }
 
 async function opened(t: Test, broker: InProcessBroker): Promise<RawClient> {
@@ -78,11 +86,12 @@ t.test('a port that is taken is picked up when it is free', async (t) => {
   const holder = createServer().listen(port, '127.0.0.1');
   await once(holder, 'listening');
   t.teardown(() => holder.close());
-  const starting = startInProcess(t, { args: [`--port=${port}`] });
-  await new Promise((resolve) => setTimeout(resolve, 700));
+  const logged = capturedLog();
+  const starting = startInProcess(t, { args: [`--port=${port}`], logged });
+  const waits = () => logged.lines.some(({ msg }) => msg === 'port is taken; waiting for it');
+  await until(waits, 'it waits for the port');
   holder.close();
   const broker = await starting;
-  t.ok(broker.lines.some(({ msg }) => msg === 'port is taken; waiting for it'));
   const answer = await ask(port, '/v1/credentials', 'GET', { Authorization: broker.token() });
   t.equal(answer.status, 200);
 });
@@ -128,7 +137,7 @@ t.test('stop: who was accepted and has not asked yet is answered', async (t) => 
   t.equal(warm.status, 200);
   const client = await opened(t, broker);
   client.send(request(token).slice(0, 40));
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  await until(async () => (await connections(broker)) > 0, 'it is accepted');
   const stopping = broker.stop();
   client.send(request(token).slice(40));
   const answer = await client.answer();

@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
-import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
 import {
@@ -12,6 +11,7 @@ import {
 } from '../../src/simulator/demo/report.ts';
 import { runProgram } from '../support/broker-process.ts';
 import { needsAwsCli, needsNamespaces } from '../support/needs.ts';
+import { until } from '../support/until.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 
@@ -112,7 +112,7 @@ t.test('says that the simulator is lost', { skip: notOnLinux() }, async (t) => {
 
 t.test('takes everything away when it is interrupted', { skip: notOnLinux() }, async (t) => {
   const demo = keep(t);
-  while (!demo.stdout().includes('simulated EKS')) await pause(20);
+  await until(() => demo.stdout().includes('simulated EKS'), demo.stderr);
   const children = childrenOf(demo.child);
   t.not(children.length, 0);
   t.equal(await demo.end('SIGTERM'), 143);
@@ -167,10 +167,14 @@ function keep(t: Test) {
     end,
     /** All of its output, once it says no more. */
     async saidAll(): Promise<string> {
-      while (!stdout().includes('until Ctrl-C')) {
-        if (child.exitCode !== null) throw new Error(`ended: ${stderr()}`);
-        await pause(20);
-      }
+      await until(
+        () => {
+          if (child.exitCode !== null) throw new Error(`ended: ${stderr()}`);
+          return stdout().includes('until Ctrl-C');
+        },
+        () => `all of the demo's output: ${stdout()}${stderr()}`,
+        120_000,
+      );
       return stdout();
     },
   };

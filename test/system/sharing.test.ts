@@ -1,5 +1,4 @@
 import { connect } from 'node:net';
-import { setTimeout as pause } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import type { Pod } from '../../src/simulator/pod.ts';
 import {
@@ -8,6 +7,7 @@ import {
   startSimulator,
 } from '../../src/simulator/simulator.ts';
 import { type BrokerProcess, startBroker } from '../support/broker-process.ts';
+import { until } from '../support/until.ts';
 
 const ACCOUNTS = 5;
 const PODS = 50;
@@ -101,7 +101,7 @@ t.test('a client that hangs up loses its answer and nothing else', async (t) => 
   socket.write(
     `GET /v1/credentials HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: ${pod.token}\r\n\r\n`,
   );
-  await pause(200);
+  await until(() => simulator.counts().inFlight > 0, 'it is fetched for that client');
   socket.destroy();
   t.equal((await broker.get(pod.token)).status, 200, 'the next try finds it done, or joins it');
   t.equal(simulator.counts().assumeRole.calls, 1);
@@ -119,11 +119,6 @@ t.test('a fetch that takes longer than clients wait goes on without them', async
   t.equal(first.status, 503);
   t.equal(first.headers['retry-after'], '1');
   t.match(first.body, { Code: 'CredentialsPending' });
-  let answer = first;
-  for (let tries = 0; answer.status !== 200 && tries < 5; tries += 1) {
-    await pause(400);
-    answer = await broker.get(pod.token);
-  }
-  t.equal(answer.status, 200);
+  await until(async () => (await broker.get(pod.token)).status === 200, 'the fetch has ended');
   t.equal(simulator.counts().assumeRole.calls, 1);
 });

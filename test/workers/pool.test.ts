@@ -161,8 +161,7 @@ t.test('calls that wait for EKS Auth hold up no verification', async (t) => {
         ended += 1;
       }),
   );
-  while (simulator.counts().inFlight < 100 && ended === 0)
-    await new Promise((resolve) => setTimeout(resolve, 10));
+  await until(() => simulator.counts().inFlight >= 100 || ended > 0, 'calls are under way');
 
   const text = token(goodClaims(), key);
   const verdicts = await Promise.all(Array.from({ length: 100 }, () => verify(pool, text)));

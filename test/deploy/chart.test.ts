@@ -67,6 +67,8 @@ const COMBINATIONS: Readonly<Record<string, Values>> = {
       passwordEntry: 'password',
       caEntry: 'ca.crt',
       username: 'broker',
+      sentinelPasswordEntry: 'sentinel-password',
+      sentinelUsername: 'watcher',
       budget: '30ms',
     },
     otel: { endpoint: 'http://$(HOST_IP):4318', sampler: 'traceidratio', samplerArg: 0.1 },
@@ -135,6 +137,8 @@ t.test('the flags of every combination are those of `server`', { skip }, async (
       passwordFile: '/etc/pod-identity-broker/redis/password',
       caFile: '/etc/pod-identity-broker/redis/ca.crt',
       username: 'broker',
+      sentinelPasswordFile: '/etc/pod-identity-broker/redis/sentinel-password',
+      sentinelUsername: 'watcher',
       budget: 30,
     },
     verbosity: 'trace',
@@ -644,6 +648,22 @@ const REFUSED: readonly (readonly [Values, ...RegExp[]])[] = [
   [
     { redis: { url: 'redis://host', keyHostPath: '/key', caEntry: 'ca.crt' } },
     /redis\.secretName: redis\.caEntry needs it/,
+  ],
+  [
+    { redis: { url: 'redis+sentinel://a/main', keyHostPath: '/key', sentinelPasswordEntry: 'p' } },
+    /redis\.secretName: redis\.sentinelPasswordEntry needs it/,
+  ],
+  [
+    { redis: { url: 'redis+sentinel://a/main', secretName: 'x', sentinelUsername: 'me' } },
+    /redis\.sentinelPasswordEntry: redis\.sentinelUsername needs it/,
+  ],
+  [
+    { redis: { url: 'redis://host', secretName: 'x', username: 'me' } },
+    /redis\.passwordEntry: redis\.username needs it/,
+  ],
+  [
+    { redis: { url: 'redis://host', secretName: 'x', sentinelPasswordEntry: 'p' } },
+    /redis\.url: redis\.sentinelPasswordEntry is for a URL with \+sentinel/,
   ],
   [{ redis: { url: 'http://host', secretName: 'x' } }, /redis.*url/],
   [{ redis: { url: 'redis://me:secret@host', secretName: 'x' } }, /redis.*url/],

@@ -70,10 +70,18 @@
 {{- $refused = append $refused (printf "redis.url: redis.%s is of no use without it" $key) }}
 {{- end }}
 {{- end }}
-{{- range $key := list "passwordEntry" "caEntry" }}
+{{- range $key := list "passwordEntry" "caEntry" "sentinelPasswordEntry" }}
 {{- if and (get $.Values.redis $key) (not $.Values.redis.secretName) }}
 {{- $refused = append $refused (printf "redis.secretName: redis.%s needs it" $key) }}
 {{- end }}
+{{- end }}
+{{- range $user, $password := dict "username" "passwordEntry" "sentinelUsername" "sentinelPasswordEntry" }}
+{{- if and (get $.Values.redis $user) (not (get $.Values.redis $password)) }}
+{{- $refused = append $refused (printf "redis.%s: redis.%s needs it" $password $user) }}
+{{- end }}
+{{- end }}
+{{- if and .redis.sentinelPasswordEntry (not (contains "+sentinel:" .redis.url)) }}
+{{- $refused = append $refused "redis.url: redis.sentinelPasswordEntry is for a URL with +sentinel" }}
 {{- end }}
 {{- if and .redis.url (eq .redis.sharing "cluster") (ne .sessionScope "service-account") }}
 {{- $refused = append $refused (printf "redis.sharing: cluster has nothing to share with sessionScope %s; write node" .sessionScope) }}

@@ -9,6 +9,7 @@ import type { PodAwareness } from './pod-awareness.ts';
 /** Pods or the taint of this node were asked for, and nothing leads to the API server. */
 class NoApiServerError extends Error {
   override readonly name = 'NoApiServerError';
+  readonly code = 'ERR_NO_API_SERVER';
 }
 
 /** The way to the API server; undefined: there is none, or nothing needs it. */

@@ -17,6 +17,7 @@ export interface CachedKeys {
 /** A cache file that is not used; `message` says why. */
 export class KeyCacheError extends Error {
   override readonly name = 'KeyCacheError';
+  readonly code = 'ERR_KEY_CACHE';
 }
 
 /** Larger than any key set with its envelope. */

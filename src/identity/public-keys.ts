@@ -6,6 +6,7 @@ const MOST_KEYS = 64;
 /** A source that gave no usable keys; `message` names the source and what was wrong. */
 export class KeySourceError extends Error {
   override readonly name = 'KeySourceError';
+  readonly code = 'ERR_KEY_SOURCE';
 }
 
 /** Members of a JWK that are public (RFC 7518, section 6; RFC 8037, section 2). */

@@ -18,6 +18,7 @@ export interface ApiServerAccess {
 /** A kubeconfig that cannot be used; `message` says why and names the file. */
 export class KubeconfigError extends Error {
   override readonly name = 'KubeconfigError';
+  readonly code = 'ERR_KUBECONFIG';
 }
 
 /**

@@ -9,6 +9,7 @@ const MOST_REST_BYTES = 64 * 1024;
 /** What was sent cannot be what was asked for; quotes nothing of it. */
 export class StreamError extends Error {
   override readonly name = 'StreamError';
+  readonly code = 'ERR_JSON_STREAM';
 }
 
 /** Cuts a stream into lines, none longer than `most` bytes. */

@@ -38,6 +38,7 @@ export interface PodWatchOptions {
 /** Why a watch has ended, where it did not end as it should. */
 class WatchError extends Error {
   override readonly name = 'WatchError';
+  readonly code = 'ERR_WATCH';
 }
 
 /**

@@ -38,6 +38,7 @@ export interface StartupTaintOptions {
 /** Something that passes: to be tried again. */
 class TryAgainError extends Error {
   override readonly name = 'TryAgainError';
+  readonly code = 'ERR_TRY_AGAIN';
 }
 
 /**

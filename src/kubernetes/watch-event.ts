@@ -4,6 +4,7 @@ import { type PodFacts, readPod } from './pod.ts';
 /** Where the watch was to go on from is too long ago: 410 Gone. */
 export class WatchExpiredError extends Error {
   override readonly name = 'WatchExpiredError';
+  readonly code = 'ERR_WATCH_EXPIRED';
 
   constructor() {
     super('the API server no longer knows where the watch was');

@@ -4,6 +4,7 @@ import { text } from 'node:stream/consumers';
 /** A command that the broker could not be asked for, or refused; `message` says why. */
 export class AdminClientError extends Error {
   override readonly name = 'AdminClientError';
+  readonly code = 'ERR_ADMIN_CLIENT';
 }
 
 /**

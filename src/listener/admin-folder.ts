@@ -8,6 +8,7 @@ const MIGRATION_MARK = 'tcp_migrate_req.was-off';
 /** A folder that cannot be the admin socket's; `message` says why. */
 export class AdminFolderError extends Error {
   override readonly name = 'AdminFolderError';
+  readonly code = 'ERR_ADMIN_FOLDER';
 }
 
 /**

@@ -37,6 +37,7 @@ export interface AdminActions {
 /** A socket that cannot be made; `message` says why. */
 export class AdminSocketError extends Error {
   override readonly name = 'AdminSocketError';
+  readonly code = 'ERR_ADMIN_SOCKET';
   /** Another broker has it. */
   readonly inUse: boolean;
 

@@ -9,6 +9,7 @@ const RETRY_INTERVAL: DurationMs = 500;
 /** An address that cannot be listened on, for a reason that waiting does not mend. */
 export class ListenError extends Error {
   override readonly name = 'ListenError';
+  readonly code = 'ERR_LISTEN';
   /** The node does not have the address, or not its family. */
   readonly absent: boolean;
 

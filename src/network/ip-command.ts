@@ -7,6 +7,7 @@ const PATHS = [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin', '/u
 /** What `ip` refused to do; `message` has the command and the reason that it gave. */
 export class IpError extends Error {
   override readonly name = 'IpError';
+  readonly code = 'ERR_IP_COMMAND';
   /** What `ip` said, without the command. */
   readonly reason: string;
 

@@ -11,11 +11,13 @@ const KINDS = ['dummy', 'bridge'];
 /** A network that is not as it was left, in a way that only the operator can decide about. */
 export class NetworkError extends Error {
   override readonly name = 'NetworkError';
+  readonly code = 'ERR_NETWORK';
 }
 
 /** The interface can have no IPv6 address. */
 class Ipv6OffError extends Error {
   override readonly name = 'Ipv6OffError';
+  readonly code = 'ERR_IPV6_OFF';
 }
 
 /** An interface, as far as it is looked at here (`ip -details link`, `ip address`). */

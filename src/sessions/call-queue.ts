@@ -38,11 +38,13 @@ export interface TurnLimits {
 /** A call that was not made: its time ran out, or its session ended, before its turn came. */
 export class TurnExpiredError extends Error {
   override readonly name = 'TurnExpiredError';
+  readonly code = 'ERR_TURN_EXPIRED';
 }
 
 /** A call that was not made, because too many wait for their turn already. */
 export class QueueFullError extends Error {
   override readonly name = 'QueueFullError';
+  readonly code = 'ERR_QUEUE_FULL';
 }
 
 interface Waiting {

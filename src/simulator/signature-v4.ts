@@ -13,6 +13,7 @@ export type SignatureFault =
 /** A request that is not signed as it must be. */
 export class SignatureError extends Error {
   override readonly name = 'SignatureError';
+  readonly code = 'ERR_SIGNATURE';
   readonly fault: SignatureFault;
 
   constructor(fault: SignatureFault, message: string) {

@@ -41,6 +41,7 @@ export interface TraceCollection extends SpanSource {
 /** A variable whose value cannot be used; `message` names it. */
 export class TraceConfigError extends Error {
   override readonly name = 'TraceConfigError';
+  readonly code = 'ERR_TRACE_CONFIG';
 }
 
 /**

@@ -28,6 +28,7 @@ export const CLOCK_TOLERANCE: DurationMs = 60_000;
 /** A token that no key could make acceptable; `message` says why and never quotes the token. */
 export class UnfitTokenError extends Error {
   override readonly name = 'UnfitTokenError';
+  readonly code = 'ERR_UNFIT_TOKEN';
 }
 
 /** Name of a Kubernetes object: an RFC 1123 subdomain (labels are subdomains too). */

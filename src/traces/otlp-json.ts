@@ -7,6 +7,7 @@ import type { AttributeValue, CollectedSpan, SpanEvent, SpanKind, SpanLink } fro
 /** What is not OTLP; `message` names the field. */
 export class OtlpError extends Error {
   override readonly name = 'OtlpError';
+  readonly code = 'ERR_OTLP';
 }
 
 type Fields = Readonly<Record<string, unknown>>;

@@ -14,6 +14,7 @@ const NEWLINE = 0x0a;
 /** A file that cannot be read, or that holds no traces; `message` names it and the line. */
 export class TraceFileError extends Error {
   override readonly name = 'TraceFileError';
+  readonly code = 'ERR_TRACE_FILE';
 }
 
 /** What a file holds. */

@@ -51,6 +51,8 @@ export interface BrokerOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Further flags of `server`. */
   readonly flags?: readonly string[];
+  /** A program that starts it, with arguments that its command line is added to. */
+  readonly through?: readonly string[];
   /** Milliseconds between two looks at `/readyz`; default 10. */
   readonly probeInterval?: number | undefined;
 }
@@ -70,6 +72,7 @@ export async function startBroker(
   const adminSocket = join(scratch.path, 'admin.sock');
   const child = startChild(
     [
+      ...(options.through ?? []),
       process.execPath,
       ...NODE_FLAGS,
       program ?? BUILT_PROGRAM,

@@ -2,7 +2,7 @@ import { type ApiServerAccess, inClusterAccess, kubeconfigAccess } from '../kube
 import type { ApiClient } from '../kubernetes/api-client.ts';
 import type { StartupTaint } from '../kubernetes/startup-taint.ts';
 import type { RoleSessions } from '../sessions/role-sessions.ts';
-import { transportEnvironment } from '../workers/settings.ts';
+import type { Workers } from '../workers/pool.ts';
 import type { Foundation } from './foundation.ts';
 import type { PodAwareness } from './pod-awareness.ts';
 
@@ -25,20 +25,19 @@ export interface ApiServer {
  *
  * @throws KubeconfigError, NoApiServerError
  */
-export async function apiServer(foundation: Foundation): Promise<ApiServer> {
-  const { config, environment, stops } = foundation;
+export async function apiServer(foundation: Foundation, workers: Workers): Promise<ApiServer> {
+  const { config, environment } = foundation;
   const access =
     config.kubeconfig === undefined
       ? await inClusterAccess(environment)
       : await kubeconfigAccess(config.kubeconfig);
-  const client = await clientFor(access, foundation);
-  stops.defer(() => client?.close());
-  return { access, client };
+  return { access, client: await clientFor(access, foundation, workers) };
 }
 
 async function clientFor(
   access: ApiServerAccess | undefined,
-  { config: { watchPods, startupTaint }, environment, log }: Foundation,
+  { config: { watchPods, startupTaint }, log }: Foundation,
+  workers: Workers,
 ): Promise<ApiClient | undefined> {
   if (watchPods === 'off' && startupTaint === undefined) return undefined;
   if (access === undefined) {
@@ -50,7 +49,7 @@ async function clientFor(
     return undefined;
   }
   const { ApiClient } = await import('../kubernetes/api-client.ts');
-  return new ApiClient(access, transportEnvironment(environment));
+  return new ApiClient(access, workers);
 }
 
 /** Begins to watch this node's pods; undefined where that is not wanted. */

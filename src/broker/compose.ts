@@ -61,7 +61,7 @@ export async function compose(given: Given): Promise<Composition> {
   const { config, clock, log, metrics, stops } = foundation;
   const path = callPath(foundation);
   const { workers } = path;
-  const { access, client } = await apiServer(foundation);
+  const { access, client } = await apiServer(foundation, workers);
   const { keyRing, identity } = tokenVerification(foundation, workers, access, () =>
     requests.adoptUnverified(),
   );

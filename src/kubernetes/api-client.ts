@@ -1,21 +1,23 @@
+import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import type { DurationMs } from '../clock.ts';
-import { Connections } from '../http/connections.ts';
-import { type ExchangeResponse, exchange } from '../http/exchange.ts';
-import { headersOf, target } from '../http/get-request.ts';
+import type { GetRequest } from '../http/get-request.ts';
+import type { ApiStreamPiece } from '../workers/api-stream.ts';
+import type { Workers } from '../workers/pool.ts';
 import type { ApiServerAccess } from './access.ts';
-
-/** Connections to the API server: a watch, and a few requests beside it. */
-const CONNECTIONS = 16;
-const CONNECT_TIMEOUT: DurationMs = 2_000;
-const JSON_TYPE = 'application/json';
 
 /** Bounds of one request. */
 export interface RequestLimits {
   readonly timeout: DurationMs;
   /** Bytes of the answer's body. */
   readonly maxBytes: number;
-  /** Ends the request early. */
+  /** Ends the wait for it early. */
   readonly signal?: AbortSignal | undefined;
+}
+
+/** A complete answer. */
+export interface ApiAnswer {
+  readonly status: number;
+  readonly body: Buffer;
 }
 
 /** An answer that is read as it comes in. */
@@ -24,74 +26,129 @@ export interface StreamedAnswer {
   readonly body: AsyncIterable<Buffer>;
 }
 
+/** The API server did not answer; `message` says why. */
+export class ApiRequestError extends Error {
+  override readonly name = 'ApiRequestError';
+  readonly code = 'ERR_API_REQUEST';
+}
+
 /**
- * Requests to the API server from the main thread. The credentials are read anew for each, and
- * connections are made anew when the CA or the client certificate has changed.
+ * Requests to the API server. The credentials are read anew for each. They are made on a worker
+ * thread, which has connections and TLS anyway: a second set of them on the main thread would
+ * cost 6 MiB.
  */
 export class ApiClient {
   readonly #access: ApiServerAccess;
-  readonly #connections: Connections;
+  readonly #workers: Pick<Workers, 'apiRequest' | 'apiStream'>;
 
-  /** @param environment - The proxy variables that calls follow. */
-  constructor(access: ApiServerAccess, environment: Readonly<Record<string, string>>) {
+  constructor(access: ApiServerAccess, workers: Pick<Workers, 'apiRequest' | 'apiStream'>) {
     this.#access = access;
-    this.#connections = new Connections({
-      env: environment,
-      connectTimeout: CONNECT_TIMEOUT,
-      connections: CONNECTIONS,
-    });
+    this.#workers = workers;
   }
 
-  /** @throws What the access or {@link exchange} fails with. */
-  async get(path: string, limits: RequestLimits): Promise<ExchangeResponse> {
-    const request = await this.#access.request(path);
-    return await exchange(
-      this.#connections.to(request),
-      { ...target(request.url), method: 'GET', headers: headersOf(request, JSON_TYPE) },
-      limits,
-    );
+  /** @throws ApiRequestError, the signal's reason, or what the access fails with. */
+  get(path: string, limits: RequestLimits): Promise<ApiAnswer> {
+    return this.#request(path, limits);
   }
 
   /**
    * Changes an object by a JSON patch (RFC 6902).
    *
-   * @throws What the access or {@link exchange} fails with.
+   * @throws ApiRequestError, the signal's reason, or what the access fails with.
    */
-  async patch(path: string, patch: unknown, limits: RequestLimits): Promise<ExchangeResponse> {
-    const request = await this.#access.request(path);
-    return await exchange(
-      this.#connections.to(request),
-      {
-        ...target(request.url),
-        method: 'PATCH',
-        headers: {
-          ...headersOf(request, JSON_TYPE),
-          'content-type': 'application/json-patch+json',
-        },
-        body: JSON.stringify(patch),
-      },
-      limits,
-    );
+  patch(path: string, patch: unknown, limits: RequestLimits): Promise<ApiAnswer> {
+    return this.#request(path, limits, JSON.stringify(patch));
+  }
+
+  async #request(path: string, limits: RequestLimits, patch?: string): Promise<ApiAnswer> {
+    const { timeout, maxBytes, signal } = limits;
+    const request = { ...(await this.#access.request(path)), timeout };
+    const task = { request, maxBytes, ...(patch !== undefined && { patch }) };
+    const outcome = await unlessAborted(this.#workers.apiRequest(task), signal);
+    if (outcome.failure !== undefined) throw new ApiRequestError(outcome.failure);
+    return { status: outcome.status, body: asBuffer(outcome.body) };
   }
 
   /**
    * A GET whose answer is read as it comes in; it lasts until its end or `signal`.
    *
-   * @throws What the access or undici fails with, the body's iteration too.
+   * @throws ApiRequestError, the signal's reason, or what the access fails with; the body's
+   *   iteration the first two.
    */
   async stream(path: string, signal: AbortSignal): Promise<StreamedAnswer> {
     const request = await this.#access.request(path);
-    const { statusCode, body } = await this.#connections.to(request).request({
-      ...target(request.url),
-      method: 'GET',
-      headers: headersOf(request, JSON_TYPE),
-      signal,
-    });
-    return { status: statusCode, body };
+    signal.throwIfAborted();
+    const { port1: ours, port2: port } = new MessageChannel();
+    // Its other side hears of it, and ends the request.
+    signal.addEventListener('abort', () => ours.close(), { once: true });
+    const body = pieces(ours, signal);
+    try {
+      return { status: await this.#begin(request, port, signal), body };
+    } catch (error) {
+      ours.close();
+      throw error;
+    }
   }
 
-  /** Drops all connections. */
-  async close(): Promise<void> {
-    await this.#connections.close();
+  async #begin(request: GetRequest, port: MessagePort, signal: AbortSignal): Promise<number> {
+    const begun = await unlessAborted(this.#workers.apiStream({ request, port }), signal);
+    if (begun.failure !== undefined) throw new ApiRequestError(begun.failure);
+    return begun.status;
   }
+}
+
+/** What comes through a port, asked for piece by piece. */
+function pieces(port: MessagePort, signal: AbortSignal): AsyncIterable<Buffer> {
+  let waiting: PromiseWithResolvers<ApiStreamPiece> | undefined;
+  let closed = false;
+  port.on('message', (piece: ApiStreamPiece) => waiting?.resolve(piece));
+  port.on('close', () => {
+    closed = true;
+    waiting?.reject(aborted(signal) ?? new ApiRequestError(THREAD_ENDED));
+  });
+  const next = (): Promise<ApiStreamPiece> => {
+    if (closed) throw aborted(signal) ?? new ApiRequestError(THREAD_ENDED);
+    waiting = Promise.withResolvers();
+    port.postMessage('next');
+    return waiting.promise;
+  };
+  return {
+    async *[Symbol.asyncIterator]() {
+      try {
+        for (;;) {
+          const said = await next();
+          if ('failure' in said) throw new ApiRequestError(said.failure);
+          if ('end' in said) return;
+          yield asBuffer(said.piece);
+        }
+      } finally {
+        port.close();
+      }
+    },
+  };
+}
+
+const THREAD_ENDED = 'the worker thread of the request has ended';
+
+function aborted(signal: AbortSignal): unknown {
+  return signal.aborted ? signal.reason : undefined;
+}
+
+/** Waits for what may be of no more use before it is there. */
+async function unlessAborted<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {
+  if (signal === undefined) return await promise;
+  const { promise: stopped, reject } = Promise.withResolvers<never>();
+  const stop = () => reject(signal.reason);
+  signal.addEventListener('abort', stop, { once: true });
+  if (signal.aborted) stop();
+  try {
+    return await Promise.race([promise, stopped]);
+  } finally {
+    signal.removeEventListener('abort', stop);
+  }
+}
+
+/** What came from another thread is no Buffer any more. */
+function asBuffer({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
+  return Buffer.from(buffer, byteOffset, byteLength);
 }

@@ -55,15 +55,22 @@ export class Lines {
 /**
  * Takes the objects out of the `items` of a list as they come in, so that no more than one of
  * them is held as text, and what is left of the document at the end.
+ *
+ * Of an object the first two levels are kept: what a pod is made of is below them, and is most of
+ * what is sent. Lists and objects of the third level are left out (as `null`), but for those that
+ * are named.
  */
 export class ListItems {
   readonly #onItem: (text: string | undefined) => void;
   readonly #most: number;
+  readonly #kept: readonly Buffer[];
   #depth = 0;
+  /** Within something that is left out. */
+  #leavingOut = false;
   #inString = false;
   #escaped = false;
   #inItems = false;
-  /** The string that ended last, or begins: at depth 1, the key of what follows. */
+  /** The string that ended last, or begins: where a key is looked at, that of what follows. */
   #string: number[] = [];
   #item: Buffer[] | undefined;
   #itemSize = 0;
@@ -72,10 +79,16 @@ export class ListItems {
 
   /**
    * @param onItem - Called with the text of each object; undefined for one that is too large.
-   * @param most - Bytes of an object at most.
+   * @param kept - Keys of the third level whose lists and objects are kept.
+   * @param most - Bytes of an object at most, without what is left out.
    */
-  constructor(onItem: (text: string | undefined) => void, most: number = MOST_OBJECT_BYTES) {
+  constructor(
+    onItem: (text: string | undefined) => void,
+    kept: readonly string[],
+    most: number = MOST_OBJECT_BYTES,
+  ) {
     this.#onItem = onItem;
+    this.#kept = kept.map((key) => Buffer.from(key));
     this.#most = most;
   }
 
@@ -95,7 +108,7 @@ export class ListItems {
       switch (byte) {
         case QUOTE:
           this.#inString = true;
-          if (this.#depth === 1) this.#string = [];
+          if (this.#keysMatter) this.#string = [];
           break;
         case OPEN_OBJECT:
         case OPEN_ARRAY:
@@ -104,8 +117,13 @@ export class ListItems {
             this.#itemSize = 0;
             from = at;
           }
+          if (this.#item !== undefined && this.#depth === MEMBERS && !this.#isKept()) {
+            this.#keepItem(chunk.subarray(from, at));
+            this.#keepItem(NULL);
+            this.#leavingOut = true;
+          }
           this.#depth += 1;
-          if (byte === OPEN_ARRAY && this.#depth === 2 && this.#keyIsItems()) {
+          if (byte === OPEN_ARRAY && this.#depth === 2 && this.#keyIs(ITEMS)) {
             this.#inItems = true;
             this.#keepRest(chunk.subarray(from, at + 1));
           }
@@ -113,6 +131,10 @@ export class ListItems {
         case CLOSE_OBJECT:
         case CLOSE_ARRAY:
           this.#depth -= 1;
+          if (this.#leavingOut && this.#depth === MEMBERS) {
+            this.#leavingOut = false;
+            from = at + 1;
+          }
           if (this.#item !== undefined && this.#depth === 2) {
             this.#keepItem(chunk.subarray(from, at + 1));
             this.#endItem();
@@ -123,6 +145,7 @@ export class ListItems {
           break;
       }
     }
+    if (this.#leavingOut) return;
     if (this.#item !== undefined) this.#keepItem(chunk.subarray(from));
     else if (!this.#inItems) this.#keepRest(chunk.subarray(from));
   }
@@ -144,11 +167,19 @@ export class ListItems {
     if (this.#escaped) this.#escaped = false;
     else if (byte === BACKSLASH) this.#escaped = true;
     else if (byte === QUOTE) this.#inString = false;
-    else if (this.#depth === 1 && this.#string.length <= ITEMS.length) this.#string.push(byte);
+    else if (this.#keysMatter && this.#string.length < LONGEST_KEY) this.#string.push(byte);
   }
 
-  #keyIsItems(): boolean {
-    return this.#string.length === ITEMS.length && ITEMS.equals(Uint8Array.from(this.#string));
+  get #keysMatter(): boolean {
+    return this.#depth === 1 || (this.#depth === MEMBERS && this.#item !== undefined);
+  }
+
+  #isKept(): boolean {
+    return this.#kept.some((key) => this.#keyIs(key));
+  }
+
+  #keyIs(key: Buffer): boolean {
+    return this.#string.length === key.length && key.equals(Uint8Array.from(this.#string));
   }
 
   #keepItem(part: Buffer): void {
@@ -174,6 +205,11 @@ export class ListItems {
 }
 
 const ITEMS = Buffer.from('items');
+const NULL = Buffer.from('null');
+/** Keys that are longer are none that are looked for. */
+const LONGEST_KEY = 32;
+/** How deep in a list the members of an object's members are: `metadata.labels` of an item. */
+const MEMBERS = 4;
 const NEWLINE = 0x0a;
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;

@@ -98,9 +98,8 @@ export class PodLookup {
 
   async #get(namespace: string, name: string, uid: string): Promise<Found> {
     const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${encodeURIComponent(name)}`;
-    const { client, clock } = this.#options;
-    const limits = { timeout: TIMEOUT, maxBytes: MOST_OBJECT_BYTES, clock };
-    const { status, body } = await client.get(path, limits);
+    const limits = { timeout: TIMEOUT, maxBytes: MOST_OBJECT_BYTES };
+    const { status, body } = await this.#options.client.get(path, limits);
     if (status === 404) return { kind: 'absent' };
     if (status !== 200) return { kind: 'away' };
     const facts = readPod(JSON.parse(body.toString('utf8')));

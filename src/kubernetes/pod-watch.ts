@@ -5,7 +5,7 @@ import type { ApiClient } from './api-client.ts';
 import { Lines, ListItems, StreamError } from './json-stream.ts';
 import type { NodePods } from './node-pods.ts';
 import { pauseUpTo } from './pause.ts';
-import { type PodFacts, readPod } from './pod.ts';
+import { LISTS_READ, type PodFacts, readPod } from './pod.ts';
 import { readEvent, WatchExpiredError } from './watch-event.ts';
 
 /** A list and its answer, whatever the node holds. */
@@ -120,7 +120,7 @@ export class PodWatch {
     const items = new ListItems((text) => {
       const facts = text === undefined ? undefined : readPod(parsed(text));
       if (facts?.node === nodeName && listed.size < MOST_LISTED) listed.set(facts.uid, facts);
-    });
+    }, LISTS_READ);
     for await (const chunk of answer.body) items.push(chunk);
     const version = versionOf(items.end());
     pods.replace(listed);

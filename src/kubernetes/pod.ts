@@ -25,6 +25,9 @@ const MOST_ADDRESSES = 16;
 /** Names and uids of Kubernetes are shorter. */
 const MOST_TEXT = 253;
 
+/** The lists and objects below `metadata`, `spec` and `status` that {@link readPod} looks at. */
+export const LISTS_READ: readonly string[] = ['podIPs'];
+
 /**
  * Reads what is needed of a pod as the API server writes it.
  *

@@ -3,6 +3,8 @@ import { Piscina } from 'piscina';
 import type { Clock, DurationMs } from '../clock.ts';
 import type { GetRequest } from '../http/get-request.ts';
 import type { Log } from '../telemetry/log.ts';
+import type { ApiOutcome, ApiRequestTask } from './api-request.ts';
+import type { ApiStreamBegun, ApiStreamTask } from './api-stream.ts';
 import type { AssumeRoleOutcome, AssumeRoleTask } from './assume-role.ts';
 import type { FetchedDocument } from './fetch-document.ts';
 import { Heartbeats } from './heartbeats.ts';
@@ -34,6 +36,10 @@ export interface Workers {
   assumeRole(task: AssumeRoleTask): Promise<AssumeRoleOutcome>;
   /** Gets a JSON document of an issuer or the API server. */
   fetchDocument(request: GetRequest): Promise<FetchedDocument>;
+  /** Reads or patches an object of the API server; failures of the request are in the outcome. */
+  apiRequest(task: ApiRequestTask): Promise<ApiOutcome>;
+  /** Begins a GET of the API server, whose answer comes through the task's port. */
+  apiStream(task: ApiStreamTask): Promise<ApiStreamBegun>;
 }
 
 /** What {@link WorkerPool} is made from. */
@@ -106,6 +112,17 @@ export class WorkerPool implements Workers {
 
   fetchDocument(request: GetRequest): Promise<FetchedDocument> {
     return this.#run('fetchDocument', request);
+  }
+
+  apiRequest(task: ApiRequestTask): Promise<ApiOutcome> {
+    return this.#run('apiRequest', task);
+  }
+
+  apiStream(task: ApiStreamTask): Promise<ApiStreamBegun> {
+    // A port can be given away only once. Its type in piscina is that of another overload of
+    // `postMessage` than the one that it calls.
+    const transferList = [task.port] as never;
+    return this.#pool.run(task, { name: 'apiStream', transferList });
   }
 
   /** Ends the threads, with whatever they are doing. */

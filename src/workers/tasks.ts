@@ -1,3 +1,5 @@
+import * as apiRequestTask from './api-request.ts';
+import * as apiStreamTask from './api-stream.ts';
 import * as assumeRoleTask from './assume-role.ts';
 import * as fetchDocumentTask from './fetch-document.ts';
 import { beat, beating } from './heartbeats.ts';
@@ -5,6 +7,8 @@ import { standBack } from './priority.ts';
 import * as verifyTask from './verify.ts';
 
 // The file that every worker thread runs: one export a task.
+export const apiRequest = beating(apiRequestTask.apiRequest);
+export const apiStream = beating(apiStreamTask.apiStream);
 export const assumeRole = beating(assumeRoleTask.assumeRole);
 export const fetchDocument = beating(fetchDocumentTask.fetchDocument);
 export const verify = beating(verifyTask.verify);

@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import type { Test } from 'tap';
 import { ApiClient } from '../../src/kubernetes/api-client.ts';
+import { startPool } from '../workers/worker-pool.ts';
 
 /** A server that answers as the test says, and a client for it. */
 export interface FakeApiServer {
@@ -38,10 +39,9 @@ export async function startFakeApiServer(t: Test, handle: Handler): Promise<Fake
         };
       },
     },
-    {},
+    await startPool(t),
   );
   t.teardown(async () => {
-    await client.close();
     server.closeAllConnections();
     await new Promise((resolve) => server.close(resolve));
   });

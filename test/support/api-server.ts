@@ -54,6 +54,7 @@ export interface PodOptions {
   readonly addresses?: readonly string[];
   readonly phase?: string;
   readonly hostNetwork?: boolean;
+  readonly annotations?: Readonly<Record<string, string>>;
 }
 
 /** A pod that was made. */
@@ -213,7 +214,7 @@ export class ApiServer {
   /** Makes a pod, with its service account and its node where they are not there yet. */
   async pod(options: PodOptions = {}): Promise<RealPod> {
     const { namespace = 'shop', serviceAccount = 'cart', node = 'node-1' } = options;
-    const { addresses, phase = 'Running', hostNetwork } = options;
+    const { addresses, phase = 'Running', hostNetwork, annotations } = options;
     await this.node(node);
     const accounts = `/api/v1/namespaces/${namespace}/serviceaccounts`;
     await this.#ensure(accounts, { metadata: { name: serviceAccount } });
@@ -223,7 +224,7 @@ export class ApiServer {
     const made = await this.done(pods, {
       method: 'POST',
       body: {
-        metadata: { name },
+        metadata: { name, ...(annotations && { annotations }) },
         spec: {
           nodeName: node,
           serviceAccountName: serviceAccount,

@@ -37,8 +37,11 @@ async function measure(
     for (const { name, shows, run } of wanted) {
       progress.begin(name, shows);
       const say = (text: string) => progress.say(text);
+      const from = performance.now();
       const report = await run({ config, cores, peer, program, tracing, progress: say });
-      scenarios[name] = { shows, ...report };
+      const seconds = (performance.now() - from) / 1_000;
+      scenarios[name] = { shows, seconds, ...report };
+      say(`done after ${seconds.toFixed(0)} s`);
     }
   } finally {
     progress.end();

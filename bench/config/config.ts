@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { SESSION_SCOPES } from '../../src/config/config.ts';
 import {
   listOf,
   nullable,
@@ -103,6 +104,7 @@ const shape = {
     ...eksAuth,
     pods,
     serviceAccounts,
+    scopes: someOf(oneOf(SESSION_SCOPES)),
     signals: someOf(oneOf(['SIGTERM', 'SIGKILL'])),
   }),
   cluster: object({

@@ -39,5 +39,12 @@ export interface Results {
   readonly machine: Machine;
   /** As it was in force, with its seed. */
   readonly config: BenchConfig;
-  readonly scenarios: Readonly<Record<string, ScenarioReport & { readonly shows: string }>>;
+  readonly scenarios: Readonly<Record<string, ScenarioResult>>;
+}
+
+/** A scenario that has run. */
+export interface ScenarioResult extends ScenarioReport {
+  readonly shows: string;
+  /** How long it ran. */
+  readonly seconds: number;
 }

@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { SESSION_SCOPES, type SessionScope } from '../../src/config/config.ts';
+import type { SessionScope } from '../../src/config/config.ts';
 import type { RemotePod } from '../../src/simulator/control-client.ts';
 import { freePort } from '../../src/simulator/free-port.ts';
 import { BrokenRunError } from '../harness/broken-run.ts';
@@ -32,10 +32,10 @@ export const restart: Scenario = {
   name: 'restart',
   shows: 'calls to EKS Auth, and the time to the first answer, after a restart with warm sessions',
   async run(bench) {
-    const { pods, serviceAccounts, signals } = bench.config.restart;
+    const { pods, serviceAccounts, scopes, signals } = bench.config.restart;
     if (redisVersion() === undefined) return leftOut(NO_REDIS);
     const figures: RestartFigures[] = [];
-    for (const scope of SESSION_SCOPES) {
+    for (const scope of scopes) {
       for (const redis of [false, true]) {
         for (const signal of signals) figures.push(await restarted(bench, scope, redis, signal));
       }

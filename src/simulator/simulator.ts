@@ -25,6 +25,19 @@ import { TraceReceiver } from './traces/trace-receiver.ts';
 export type { SimulatorOptions } from './options.ts';
 export type { Simulator } from './running-simulator.ts';
 
+/** The cluster that is simulated. */
+interface Cluster {
+  readonly clusterName: string;
+  readonly clusterArn: string;
+  readonly region: string;
+  readonly account: string;
+  readonly url: string;
+  /** The `iss` of its tokens. */
+  readonly issuer: string;
+}
+
+type Options = ReturnType<typeof resolveOptions>;
+
 /**
  * Starts a local EKS on one HTTP port: token issuer, EKS API, EKS Auth, STS and a control API
  * under `/_simulator/`.
@@ -33,59 +46,98 @@ export type { Simulator } from './running-simulator.ts';
  */
 export async function startSimulator(given: SimulatorOptions = {}): Promise<Simulator> {
   const options = resolveOptions(given);
-  const { account, clock, clusterName, partition, region, settings } = options;
-  const serviceNow = () => clock.now() + settings.clockOffset;
-  const issuerPath = `/id/${randomBytes(16).toString('hex').toUpperCase()}`;
   const traces = options.traceFile === undefined ? undefined : new TraceReceiver(options.traceFile);
   const keys = new IssuerKeys(generateIssuerKey(options.keyAlgorithm));
   keys.adopt({ keys: options.issuerKeys });
   let router: ReturnType<typeof createRouter> | undefined;
   const listener = new Listener(options, (request, response) => router?.(request, response));
   await listener.open();
-  const { url } = listener;
-  const issuer = options.issuer ?? `${url}${issuerPath}`;
-  const clusterArn = `arn:${partition}:eks:${region}:${account}:cluster/${clusterName}`;
+  // The issuer is named after the port, which is not known before.
+  const cluster = clusterOf(options, listener.url);
+  const state = createState(options, cluster, keys);
+  const simulator = facade(options, cluster, state, listener, async () => {
+    state.kubelet.close();
+    await listener.close();
+    await traces?.close();
+  });
+  router = createRouter({
+    ...services(options, cluster, state),
+    control: new ControlAPI(simulator),
+    traces,
+  });
+  return simulator;
+}
 
+function clusterOf(
+  { account, clusterName, partition, region, issuer }: Options,
+  url: string,
+): Cluster {
+  return {
+    clusterName,
+    clusterArn: `arn:${partition}:eks:${region}:${account}:cluster/${clusterName}`,
+    region,
+    account,
+    url,
+    issuer: issuer ?? `${url}/id/${randomBytes(16).toString('hex').toUpperCase()}`,
+  };
+}
+
+/** All that the services know and remember; they have nothing but this in common. */
+function createState(options: Options, { issuer }: Cluster, keys: IssuerKeys) {
+  const { account, clock, clusterName, partition, region, settings } = options;
+  const serviceNow = () => clock.now() + settings.clockOffset;
   const random = createRandom(options.seed);
   const authority = new CredentialAuthority(account);
-  const node = new NodeRole({
-    authority,
-    account,
-    partition,
-    serviceNow,
-    credentials: options.nodeCredentials,
-  });
   const roles = new Roles();
-  const faults = new Faults(random);
-  const audit = new AuditLog(options.auditCapacity);
-  const counters = new Counters();
-  const associations = new Associations({
-    clusterName,
-    account,
-    region,
-    partition,
-    now: () => clock.now(),
-    delay: () => settings.associationDelay,
-    roles,
-  });
-  const kubelet = new Kubelet({
-    clock,
-    now: serviceNow,
+  return {
+    serviceNow,
+    random,
     keys,
-    issuer,
-    region,
-    tokenLifetime: options.tokenLifetime,
-    tokenDirectory: options.tokenDirectory,
-  });
-  const door = { authority, region, serviceNow };
+    roles,
+    door: { authority, region, serviceNow },
+    node: new NodeRole({
+      authority,
+      account,
+      partition,
+      serviceNow,
+      credentials: options.nodeCredentials,
+    }),
+    faults: new Faults(random),
+    audit: new AuditLog(options.auditCapacity),
+    counters: new Counters(),
+    associations: new Associations({
+      clusterName,
+      account,
+      region,
+      partition,
+      now: () => clock.now(),
+      delay: () => settings.associationDelay,
+      roles,
+    }),
+    kubelet: new Kubelet({
+      clock,
+      now: serviceNow,
+      keys,
+      issuer,
+      region,
+      tokenLifetime: options.tokenLifetime,
+      tokenDirectory: options.tokenDirectory,
+    }),
+  };
+}
 
-  const simulator: Simulator = {
-    url,
-    issuer,
-    region,
-    account,
-    clusterName,
-    clusterArn,
+type State = ReturnType<typeof createState>;
+
+/** What whoever has started the simulator holds in hand. */
+function facade(
+  { settings }: Options,
+  cluster: Cluster,
+  { node, kubelet, keys, roles, associations, faults, audit, counters }: State,
+  listener: Listener,
+  close: () => Promise<void>,
+): Simulator {
+  return {
+    ...cluster,
     get nodeCredentials() {
       return node.credentials;
     },
@@ -104,46 +156,29 @@ export async function startSimulator(given: SimulatorOptions = {}): Promise<Simu
     resetCounts: () => counters.reset(),
     outage: (duration) => listener.outage(duration),
     recovered: () => listener.recovered(),
-    close: async () => {
-      kubelet.close();
-      await listener.close();
-      await traces?.close();
-    },
+    close,
   };
-  router = createRouter({
+}
+
+/** The services, each over what it has to know. */
+function services({ clock, settings }: Options, cluster: Cluster, state: State) {
+  const { issuer } = cluster;
+  const { serviceNow, audit, counters, keys, faults, door } = state;
+  return {
     clock,
     serviceNow,
+    audit,
+    counters,
     issuerPath: new URL(issuer).pathname.replace(/\/$/, ''),
     issuer: new Issuer({ clock, issuer, keys, faults }),
     eksAuth: new EKSAuth({
+      ...cluster,
+      ...state,
       clock,
-      door,
-      clusterName,
-      clusterArn,
-      region,
-      account,
       settings,
-      random,
-      faults,
-      counters,
       tokens: new TokenVerifier(keys, issuer),
-      associations,
-      roles,
     }),
-    eks: new EKS({
-      door,
-      clusterName,
-      clusterArn,
-      issuer,
-      url,
-      createdAt: clock.now(),
-      associations,
-    }),
+    eks: new EKS({ ...cluster, ...state, createdAt: clock.now() }),
     sts: new STS(door),
-    control: new ControlAPI(simulator),
-    audit,
-    counters,
-    traces,
-  });
-  return simulator;
+  };
 }

@@ -125,7 +125,8 @@ function tokenVerification(
   const keyRing = new KeyRing({
     clock,
     log,
-    sourcesOf: (issuer) => keySources(issuer, { workers, jwksFile, jwksUri, apiServer: access }),
+    sourcesOf: (issuer) =>
+      keySources(issuer, { clock, workers, jwksFile, jwksUri, apiServer: access }),
     patience: config.clientWait,
     cache: config.jwksCache === undefined ? undefined : new KeyCache(config.jwksCache),
     clusterName: config.clusterName,

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import type { JSONWebKeySet } from 'jose';
-import type { DurationMs } from '../clock.ts';
+import type { Clock, DurationMs } from '../clock.ts';
 import { isTrustedUrl } from '../config/values.ts';
 import type { GetRequest } from '../http/get-request.ts';
 import type { ApiServerAccess } from '../kubernetes/access.ts';
@@ -20,9 +20,13 @@ export interface KeySource {
 
 /** What the sources are made from. */
 export interface KeySourceOptions {
+  readonly clock: Clock;
   readonly workers: Pick<Workers, 'fetchDocument'>;
+  /** A JWK Set on disk; undefined: none. */
   readonly jwksFile: string | undefined;
+  /** Where a JWK Set is published; undefined: nowhere but where discovery leads. */
   readonly jwksUri: URL | undefined;
+  /** Undefined: there is no way to it. */
   readonly apiServer: ApiServerAccess | undefined;
 }
 
@@ -33,15 +37,15 @@ export interface KeySourceOptions {
  * @see https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderConfig
  */
 export function keySources(issuer: string, options: KeySourceOptions): KeySource[] {
-  const { workers, jwksFile, jwksUri, apiServer } = options;
+  const { clock, workers, jwksFile, jwksUri, apiServer } = options;
   const sources: KeySource[] = [];
-  if (jwksFile !== undefined) sources.push(fromFile(jwksFile));
+  if (jwksFile !== undefined) sources.push(fromFile(clock, jwksFile));
   if (jwksUri !== undefined) sources.push(fromUri(workers, jwksUri.href));
   const discovery = URL.parse(`${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`);
   if (discovery !== null && isTrustedUrl(discovery)) {
-    sources.push(fromDiscovery(workers, issuer, discovery.href));
+    sources.push(fromDiscovery(clock, workers, issuer, discovery.href));
   }
-  if (apiServer !== undefined) sources.push(fromApiServer(workers, issuer, apiServer));
+  if (apiServer !== undefined) sources.push(fromApiServer(clock, workers, issuer, apiServer));
   return sources;
 }
 
@@ -60,19 +64,24 @@ export async function issuerOfApiServer(
   return textMember(name, document, 'issuer');
 }
 
-function fromFile(path: string): KeySource {
+function fromFile(clock: Clock, path: string): KeySource {
   const name = `the file ${path}`;
   return {
     name,
     async fetch() {
+      // On a volume that hangs nothing ends, whatever signal it is given.
+      const late = Promise.withResolvers<never>();
+      const timer = clock.setTimeout(
+        () => late.reject(new Error(`not within ${SOURCE_TIMEOUT} ms`)),
+        SOURCE_TIMEOUT,
+      );
       let content: string;
       try {
-        content = await readFile(path, {
-          encoding: 'utf8',
-          signal: AbortSignal.timeout(SOURCE_TIMEOUT),
-        });
+        content = await Promise.race([readFile(path, 'utf8'), late.promise]);
       } catch (error) {
         throw new KeySourceError(`${name} cannot be read: ${(error as Error).message}`);
+      } finally {
+        clock.clearTimeout(timer);
       }
       let document: unknown;
       try {
@@ -94,6 +103,7 @@ function fromUri(workers: Pick<Workers, 'fetchDocument'>, uri: string): KeySourc
 }
 
 function fromDiscovery(
+  clock: Clock,
   workers: Pick<Workers, 'fetchDocument'>,
   issuer: string,
   discovery: string,
@@ -101,8 +111,8 @@ function fromDiscovery(
   return {
     name: discovery,
     async fetch() {
-      const deadline = Date.now() + SOURCE_TIMEOUT;
-      const document = await get(workers, discovery, { url: discovery, timeout: SOURCE_TIMEOUT });
+      const left = timeLeft(clock);
+      const document = await get(workers, discovery, { url: discovery, timeout: left() });
       if (textMember(discovery, document, 'issuer') !== issuer) {
         throw new KeySourceError(`${discovery} speaks for another issuer`);
       }
@@ -111,11 +121,8 @@ function fromDiscovery(
       if (parsed === null || !isTrustedUrl(parsed)) {
         throw new KeySourceError(`${discovery} names a jwks_uri that is not https`);
       }
-      const timeout = Math.max(1, deadline - Date.now());
-      return publicKeys(
-        parsed.href,
-        await get(workers, parsed.href, { url: parsed.href, timeout }),
-      );
+      const keys = await get(workers, parsed.href, { url: parsed.href, timeout: left() });
+      return publicKeys(parsed.href, keys);
     },
   };
 }
@@ -125,6 +132,7 @@ function fromDiscovery(
  * API server has published those only since Kubernetes 1.34.
  */
 function fromApiServer(
+  clock: Clock,
   workers: Pick<Workers, 'fetchDocument'>,
   issuer: string,
   access: ApiServerAccess,
@@ -133,16 +141,25 @@ function fromApiServer(
   return {
     name,
     async fetch() {
+      const left = timeLeft(clock);
+      const read = async (path: string) =>
+        await get(workers, name, { ...(await access.request(path)), timeout: left() });
       if (isEksIssuer(issuer)) {
-        const version = await get(workers, name, await access.request('/version'));
+        const version = await read('/version');
         const minor = Number.parseInt(textMember(name, version, 'minor'), 10);
         if (textMember(name, version, 'major') === '1' && !(minor >= 34)) {
           throw new KeySourceError(`${name} has other keys than EKS before Kubernetes 1.34`);
         }
       }
-      return publicKeys(name, await get(workers, name, await access.request('/openid/v1/jwks')));
+      return publicKeys(name, await read('/openid/v1/jwks'));
     },
   };
+}
+
+/** What is left of the time for a source that has to be asked twice; 1 ms at least. */
+function timeLeft(clock: Clock): () => DurationMs {
+  const deadline = clock.elapsed() + SOURCE_TIMEOUT;
+  return () => Math.max(1, deadline - clock.elapsed());
 }
 
 /** `oidc.eks.<region>…`, and `oidc-eks.<region>…` for clusters of IPv6. */

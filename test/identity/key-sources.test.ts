@@ -1,7 +1,9 @@
+import { execFileSync } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Test } from 'tap';
 import t from 'tap';
+import { systemClock } from '../../src/clock.ts';
 import {
   issuerOfApiServer,
   type KeySource,
@@ -12,6 +14,7 @@ import {
 import type { ApiServerAccess } from '../../src/kubernetes/access.ts';
 import type { WorkerPool } from '../../src/workers/pool.ts';
 import { createAuthority } from '../support/certificates.ts';
+import { ManualClock } from '../support/manual-clock.ts';
 import { signingKey } from '../tokens/signed-tokens.ts';
 import {
   type DocumentServer,
@@ -36,6 +39,7 @@ t.before(async () => {
 /** The sources of an issuer, of which nothing is set but what is given. */
 function sources(issuer: string, options: Partial<KeySourceOptions> = {}): KeySource[] {
   return keySources(issuer, {
+    clock: systemClock,
     workers,
     jwksFile: undefined,
     jwksUri: undefined,
@@ -104,6 +108,21 @@ t.test('a file', async (t) => {
     await writeFile(file, content);
     t.match(await failure(source), complaint, content);
   }
+});
+
+t.test('a file that is not read in time gives way', async (t) => {
+  const file = join(t.testdir({}), 'jwks.json');
+  // A pipe that nobody writes to: like a file on a volume that hangs.
+  execFileSync('mkfifo', [file]);
+  const clock = new ManualClock();
+  const failing = failure(only(sources('kubernetes/serviceaccount', { jwksFile: file, clock })));
+  await clock.advance(SOURCE_TIMEOUT - 1);
+  t.equal(clock.pending, 1, 'it is waited for');
+  await clock.advance(1);
+  t.match(await failing, /cannot be read: not within 2000 ms$/);
+  t.equal(clock.pending, 0);
+  // Lets go of the thread that reads.
+  await writeFile(file, '');
 });
 
 t.test('a fixed address', async (t) => {
@@ -209,18 +228,26 @@ t.test('whoever takes longer than two seconds gives way', async (t) => {
   const fixed = await documentServer(t);
   fixed.documents.set('/jwks', silence);
   const jwksUri = new URL(`${fixed.url}/jwks`);
+  const halfwayServer = await apiServer(t, late({ major: '1', minor: '34' }, 1_200));
+  halfwayServer.documents.set('/openid/v1/jwks', late(KEYS, 1_200));
+  const ofServer = sources(EKS_ISSUERS[0] as string, halfwayServer).at(-1) as KeySource;
   const began = performance.now();
   await Promise.all(
-    [silent.source, halfway.source, only(sources('x', { jwksUri }))].map(async (source, index) => {
-      t.match(await failure(source), /\d ms/);
-      const took = performance.now() - began;
-      t.ok(took > 1_900 && took < 4_000, `source ${index} gave way after ${Math.round(took)} ms`);
-    }),
+    [silent.source, halfway.source, only(sources('x', { jwksUri })), ofServer].map(
+      async (source, index) => {
+        t.match(await failure(source), /\d ms/);
+        const took = performance.now() - began;
+        t.ok(took > 1_900 && took < 4_000, `source ${index} gave way after ${Math.round(took)} ms`);
+      },
+    ),
   );
-  t.ok(
-    halfway.server.requests.some(({ path }) => path === '/keys'),
-    'both documents together have two seconds',
-  );
+  for (const [{ requests }, keys] of [
+    [halfway.server, '/keys'],
+    [halfwayServer, '/openid/v1/jwks'],
+  ] as const) {
+    const asked = requests.some(({ path }) => path === keys);
+    t.ok(asked, 'both documents together have two seconds');
+  }
 });
 
 /** An API server, and the way to it. */

@@ -141,6 +141,49 @@ t.test('the next version’s pod takes over', { skip }, async (t) => {
   t.notMatch(stdout, /port is taken/);
 });
 
+t.test('the existing agent’s pod, with this image', { skip }, async (t) => {
+  const place = await bareNode(t);
+  // A file system of its own for each container, since these may write to it.
+  const run = (container: Manifest) => runContainer({ ...place, files: imageFiles(t), container });
+  // Its containers as the agent's chart has them. Only the image and the command differ: what the
+  // command ended with comes first among the arguments. It has no volume and no token.
+  const init = { args: ['initialize', '-v', 'trace'], securityContext: { privileged: true } };
+  const server = {
+    args: [
+      ...['server', '--port', '80', '--cluster-name', 'shop', '--probe-port', '2703'],
+      ...['--metrics-port', '2705', '-v', 'trace'],
+    ],
+    env: [{ name: 'AWS_REGION', value: 'us-east-1' }],
+    securityContext: { capabilities: { add: ['CAP_NET_BIND_SERVICE'] } },
+  };
+  const asUser = await run(init).ended;
+  t.equal(asUser.code, 1, 'the user of the image cannot make an interface');
+  t.match(asUser.stdout, /cannot be made ready/);
+  const asRoot = { ...init, securityContext: { ...init.securityContext, runAsUser: 0 } };
+  const initialized = await run(asRoot).ended;
+  t.equal(initialized.code, 0, initialized.stdout + initialized.stderr);
+  t.match(initialized.stdout, /the node is ready/);
+
+  const rotating = { ...server, args: [...server.args, '--rotate-credentials', 'true'] };
+  for (const [what, container] of Object.entries({
+    cloud: server,
+    hybrid: { ...rotating, securityContext: { ...server.securityContext, runAsUser: 0 } },
+  })) {
+    const running = run(container);
+    await running.said('"msg":"ready"');
+    for (const path of ['/healthz', '/readyz']) {
+      t.equal(await status(place.node, 2703, path), 200, `${what} ${path}`);
+    }
+    t.equal(await status(place.node, 2705, '/metrics'), 200, what);
+    t.equal(await status(place.node, 80, '/v1/credentials', ADDRESS), 400, what);
+    running.stop();
+    const { code, stdout } = await running.ended;
+    t.equal(code, 0, stdout);
+    t.match(stdout, /going on without an admin socket/, 'for which it has no volume');
+    t.notMatch(stdout, /two brokers/);
+  }
+});
+
 t.test('a container without privileges initializes too', { skip }, async (t) => {
   const [daemonSet] = ofKind(render({ init: { privileged: false } }), 'DaemonSet');
   const place = await bareNode(t);

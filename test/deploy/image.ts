@@ -21,6 +21,12 @@ const PRIVILEGED = [
   'SYS_ADMIN',
 ];
 
+/** What a container has that does not say otherwise, as containerd gives it. */
+const DEFAULT = [
+  ...['CHOWN', 'DAC_OVERRIDE', 'FSETID', 'FOWNER', 'MKNOD', 'NET_RAW', 'SETGID', 'SETUID'],
+  ...['SETFCAP', 'SETPCAP', 'NET_BIND_SERVICE', 'SYS_CHROOT', 'KILL', 'AUDIT_WRITE'],
+];
+
 /** What the kubelet puts in the place of a pod's own fields. */
 const FIELDS: Readonly<Record<string, string>> = {
   'spec.nodeName': 'node-1',
@@ -120,14 +126,20 @@ export function runContainer(options: ContainerOptions): RunningContainer {
   };
 }
 
+/** The capabilities of a security context, without `CAP_`; Kubernetes takes them with it too. */
+function capabilitiesOf({ privileged, capabilities = {} }: Manifest): readonly string[] {
+  if (privileged) return PRIVILEGED;
+  const { add = [], drop = [] } = capabilities;
+  const added = add.map((name: string) => name.replace(/^CAP_/, ''));
+  return [...new Set([...(drop.includes('ALL') ? [] : DEFAULT), ...added])];
+}
+
 /** @see https://github.com/opencontainers/runtime-spec/blob/main/config.md */
 function runtimeConfig({ files, volumes, container, entrypoint, env = {} }: ContainerOptions) {
   const image = imageConfig();
   const { securityContext: security } = container;
   const user = security.runAsUser ?? Number(image.User.split(':')[0]);
-  const capabilities = (security.privileged ? PRIVILEGED : (security.capabilities?.add ?? [])).map(
-    (name: string) => `CAP_${name}`,
-  );
+  const capabilities = capabilitiesOf(security).map((name) => `CAP_${name}`);
   const variables = (container.env ?? []).map(({ name, value, valueFrom }: Manifest) => ({
     name,
     value: value ?? FIELDS[valueFrom.fieldRef.fieldPath],

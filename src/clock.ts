@@ -26,11 +26,17 @@ export interface Clock {
   clearTimeout(timer: Timer | undefined): void;
 }
 
-/** The real time. */
+/**
+ * The longest delay of Node's timers, 24.8 days. One that is longer would end after a millisecond
+ * (https://nodejs.org/api/timers.html#settimeoutcallback-delay-args).
+ */
+const MAX_DELAY: DurationMs = 2 ** 31 - 1;
+
+/** The real time. Delays of more than 24.8 days end after 24.8 days. */
 export const systemClock: Clock = {
   now: Date.now,
   elapsed: () => performance.now(),
-  setTimeout: (callback, delay) => setTimeout(callback, delay),
+  setTimeout: (callback, delay) => setTimeout(callback, Math.min(delay, MAX_DELAY)),
   clearTimeout: (timer) => clearTimeout(timer as NodeJS.Timeout | undefined),
 };
 

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { ServiceClock } from '../src/clock.ts';
+import { ServiceClock, systemClock } from '../src/clock.ts';
 import { ManualClock } from './support/manual-clock.ts';
 
 const MINUTE = 60_000;
@@ -114,4 +114,16 @@ t.test('timers follow the time that never jumps', async (t) => {
   await node.advance(1);
   t.equal(fired, 1);
   t.equal(clock.elapsed(), node.elapsed());
+});
+
+t.test("a delay beyond the longest of Node's timers does not end at once", async (t) => {
+  let called = false;
+  const timer = systemClock.setTimeout(() => {
+    called = true;
+  }, 2 ** 31);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  systemClock.setTimeout(resolve, 5);
+  await promise;
+  t.notOk(called);
+  systemClock.clearTimeout(timer);
 });

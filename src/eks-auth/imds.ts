@@ -1,4 +1,4 @@
-import { Agent, request } from 'node:http';
+import { Agent, type ClientRequest, request } from 'node:http';
 import { type Clock, type DurationMs, systemClock } from '../clock.ts';
 import type { Environment } from '../http/proxy.ts';
 
@@ -33,6 +33,9 @@ export async function readInstanceMetadata(
     throw new InstanceMetadataError('switched off by AWS_EC2_METADATA_DISABLED');
   }
   const base = endpoint(env);
+  if (!URL.canParse(base)) {
+    throw new InstanceMetadataError('AWS_EC2_METADATA_SERVICE_ENDPOINT is not a URL');
+  }
   const token = await ask(clock, new URL('/latest/api/token', base), 'PUT', {
     'x-aws-ec2-metadata-token-ttl-seconds': '60',
   });
@@ -45,7 +48,7 @@ function endpoint(env: Environment): string {
   return ipv6 ? 'http://[fd00:ec2::254]' : 'http://169.254.169.254';
 }
 
-function ask(
+async function ask(
   clock: Clock,
   url: URL,
   method: string,
@@ -54,11 +57,20 @@ function ask(
   const { promise, resolve, reject } = Promise.withResolvers<string>();
   const fail = (problem: string, cause?: unknown) =>
     reject(new InstanceMetadataError(`${url.host} ${problem}`, { cause }));
+  let call: ClientRequest;
+  try {
+    call = request(url, { method, headers, agent: new Agent() });
+  } catch (error) {
+    // A protocol other than HTTP, or a session token that does not fit into a header.
+    throw new InstanceMetadataError(`${url.host} cannot be asked: ${reason(error as Error)}`, {
+      cause: error,
+    });
+  }
   const timer = clock.setTimeout(() => {
     fail(`did not answer within ${TIMEOUT} ms`);
     call.destroy();
   }, TIMEOUT);
-  const call = request(url, { method, headers, agent: new Agent() }, (response) => {
+  call.on('response', (response) => {
     const { statusCode } = response;
     const chunks: Buffer[] = [];
     let size = 0;
@@ -77,7 +89,11 @@ function ask(
   });
   call.on('error', (error) => fail(reason(error), error));
   call.end();
-  return promise.finally(() => clock.clearTimeout(timer));
+  try {
+    return await promise;
+  } finally {
+    clock.clearTimeout(timer);
+  }
 }
 
 function reason(error: Error): string {

@@ -99,3 +99,20 @@ t.test('a silent service is given up after a second', async (t) => {
     t.equal(clock.pending, 0);
   }
 });
+
+t.test('a service that cannot be asked leaves nothing behind', async (t) => {
+  const imds = await startImds(t);
+  imds.respond = answerWith(200, 'a token\nof two lines');
+  for (const [url, message] of [
+    ['https://127.0.0.1:1', /^127\.0\.0\.1:1 cannot be asked: Protocol "https:" not supported/],
+    ['not a URL', /AWS_EC2_METADATA_SERVICE_ENDPOINT is not a URL/],
+    [imds.url, /cannot be asked: Invalid character in header content/],
+  ] as const) {
+    const clock = new ManualClock();
+    await t.rejects(readInstanceMetadata('/', { AWS_EC2_METADATA_SERVICE_ENDPOINT: url }, clock), {
+      code: 'ERR_INSTANCE_METADATA',
+      message,
+    });
+    t.equal(clock.pending, 0);
+  }
+});

@@ -170,6 +170,7 @@ export class KeyRing {
     if (this.#issuer === issuer) return this.#fetching ?? Promise.resolve(false);
     this.#issuer = issuer;
     this.#proven = false;
+    this.#lastFetchFailed = false;
     this.#sources = this.#options.sourcesOf(issuer);
     return this.fetch();
   }
@@ -246,6 +247,8 @@ export class KeyRing {
       try {
         jwks = await source.fetch();
       } catch (error) {
+        // Another issuer was learned meanwhile: what came of this one's keys does not matter.
+        if (issuer !== this.#issuer) return await this.#fetchOnce();
         failures.push((error as Error).message);
         continue;
       }

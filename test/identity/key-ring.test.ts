@@ -439,3 +439,39 @@ t.test('stopped, it asks nobody any more', async (t) => {
   t.equal(source.asked, asked);
   t.equal(clock.pending, 0);
 });
+
+t.test(
+  'an issuer that is learned while the keys of another cannot be had is asked next',
+  async (t) => {
+    const [before, now] = ['https://before.example', 'https://now.example'] as const;
+    const away = new ScriptedSource('away');
+    const source = new ScriptedSource('source', [published('of-now')]);
+    const clock = new ManualClock();
+    const keyRing = new KeyRing({
+      clock,
+      log: capturedLog().log,
+      sourcesOf: (issuer) => [issuer === before ? away : source],
+      onChange: () => undefined,
+      patience: PATIENCE,
+      clusterName: 'test',
+      cache: {
+        read: async () => ({
+          clusterName: 'test',
+          issuer: before,
+          jwks: { keys: [published('of-before')] },
+          confirmedAt: clock.now(),
+        }),
+        write: async () => undefined,
+      },
+    });
+    t.equal(await keyRing.recall(), before);
+    away.hold();
+    const first = keyRing.useIssuer(before, { remembered: true });
+    keyRing.learnIssuer(now);
+    away.release();
+    t.equal(await first, true);
+    t.equal(keyRing.keys?.issuer, now);
+    t.equal(keyRing.outdated, false);
+    keyRing.stop();
+  },
+);

@@ -17,6 +17,9 @@ const MAX_WAITING = 20_000;
 /** The longest wait that is told while EKS Auth fails: it may be back at any moment. */
 const MAX_FAILING_WAIT: DurationMs = 5_000;
 
+/** Why no call is made any more. */
+const STOPPING = 'the broker is stopping';
+
 /** A place in the queue, kept over the attempts of one flight. */
 export interface Turn {
   /** Raised by {@link CallQueue.promote} alone. */
@@ -35,7 +38,7 @@ export interface TurnLimits {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** A call that was not made: its time ran out, or its session ended, before its turn came. */
+/** A call that was not made: its deadline, its session's end or the broker's came before its turn. */
 export class TurnExpiredError extends Error {
   override readonly name = 'TurnExpiredError';
   readonly code = 'ERR_TURN_EXPIRED';
@@ -51,6 +54,8 @@ interface Waiting {
   readonly turn: Turn;
   readonly notBefore: MonotonicMs;
   readonly start: () => void;
+  /** Fails the call with a {@link TurnExpiredError}. */
+  readonly expire: (reason: string) => void;
 }
 
 /**
@@ -70,6 +75,7 @@ export class CallQueue {
   #underWay = 0;
   #arrivals = 0;
   #timer: Timer | undefined;
+  #stopped = false;
 
   /**
    * @param renewalQps - Renewals a second.
@@ -161,27 +167,32 @@ export class CallQueue {
     }
   }
 
-  /** Lets nobody start any more. */
+  /** Starts no more calls: those that wait, and those to come, fail with a TurnExpiredError. */
   stop(): void {
+    this.#stopped = true;
     this.#clock.clearTimeout(this.#timer);
-    for (const priority of ORDER) this.#waiting[priority].length = 0;
+    for (const priority of ORDER) {
+      for (const { expire } of this.#waiting[priority].splice(0)) expire(STOPPING);
+    }
   }
 
   /** Resolves when the call may start; it counts as under way from then on. */
   #wait(turn: Turn, { notBefore = 0, deadline, signal }: TurnLimits): Promise<void> {
+    if (this.#stopped) return Promise.reject(new TurnExpiredError(STOPPING));
     if (signal?.aborted) return Promise.reject(new TurnExpiredError('its session has ended'));
     if (this.waiting >= MAX_WAITING) {
       return Promise.reject(new QueueFullError('too many calls wait for their turn'));
     }
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const waiting: Waiting = { turn, notBefore, start: resolve };
+    const expire = (reason: string) => reject(new TurnExpiredError(reason));
+    const waiting: Waiting = { turn, notBefore, start: resolve, expire };
     this.#enqueue(waiting);
     const leave = (reason: string) => {
       const queue = this.#waiting[turn.priority];
       const place = queue.indexOf(waiting);
       if (place < 0) return;
       queue.splice(place, 1);
-      reject(new TurnExpiredError(reason));
+      expire(reason);
     };
     const expiry = this.#clock.setTimeout(
       () => leave('its turn did not come in time'),

@@ -184,3 +184,21 @@ t.test('the expected wait grows with those who wait, at the pace of the calls', 
   await clock.advance(10_000);
   await Promise.all(waiting);
 });
+
+t.test('when it stops, calls that wait fail, and so do those to come', async (t) => {
+  const { clock, pace, queue } = queueOf();
+  pace.ended('throttled');
+  let made = 0;
+  const run = () =>
+    queue.run(queue.turn('foreground'), { deadline: 60_000 }, async () => {
+      made += 1;
+      return answered;
+    });
+  const waiting = run();
+  queue.stop();
+  await t.rejects(waiting, new TurnExpiredError('the broker is stopping'));
+  await t.rejects(run(), new TurnExpiredError('the broker is stopping'));
+  t.equal(clock.pending, 0, 'no timer is left');
+  await clock.advance(60_000);
+  t.equal(made, 0);
+});

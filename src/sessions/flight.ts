@@ -13,6 +13,7 @@ import {
   TurnExpiredError,
 } from './call-queue.ts';
 import { type FetchFailure, isTransient } from './failure.ts';
+import { OvertakenCalls } from './overtaken-calls.ts';
 import type { LiveToken } from './recent-tokens.ts';
 import { MIN_TIME_LEFT } from './served-credentials.ts';
 import type { Session } from './session.ts';
@@ -100,8 +101,8 @@ interface Attempt {
   /** 1 for the first. */
   readonly number: number;
   readonly trace: FetchTrace | undefined;
-  /** Its calls that were overtaken: a late answer is as good as any. */
-  readonly overtaken: Promise<AssumeRoleOutcome>[];
+  /** Earlier calls of the flight with the same token that were overtaken. */
+  readonly overtaken: OvertakenCalls;
 }
 
 /** The first pause between attempts; doubled with each. */
@@ -167,6 +168,7 @@ export class Flights {
     const deadline = clock.elapsed() + flightTimeout;
     const spent = new Set<string>();
     let live: LiveToken | undefined = first;
+    let overtaken = new OvertakenCalls();
     let pause = 0;
     for (let number = 1; ; number += 1) {
       const claim = await this.#claim(session, flight, deadline);
@@ -176,7 +178,7 @@ export class Flights {
       }
       if (claim?.kind === 'elsewhere') return { ok: false, failure: ELSEWHERE, live: undefined };
       if (claim !== undefined) session.fetchVersion = claim.version;
-      const attempt: Attempt = { live, number, trace: flight.trace, overtaken: [] };
+      const attempt: Attempt = { live, number, trace: flight.trace, overtaken };
       const notBefore = clock.elapsed() + pause;
       const outcome = await this.#attempt(session, attempt, flight, { notBefore, deadline });
       if (!('kind' in outcome)) {
@@ -185,13 +187,14 @@ export class Flights {
       claim?.release();
       if (outcome.kind !== 'waiting') flight.lastFailure = outcome;
       flight.place = keepsPlace(outcome) ? flight.turn.rank : undefined;
-      const failure = outcome.kind === 'waiting' ? (flight.lastFailure ?? outcome) : outcome;
+      const failure = outcome.kind === 'waiting' ? reasonFor(outcome, flight) : outcome;
       if (outcome.kind === 'token') {
         spent.add(live.token);
         session.tokens.remove(live.token);
         const next = session.tokens.live(clock.now()).find(({ token }) => !spent.has(token));
         if (next === undefined) return { ok: false, failure, live };
         live = next;
+        overtaken = new OvertakenCalls();
         pause = 0;
         continue;
       }
@@ -202,8 +205,11 @@ export class Flights {
         (!flight.awaited && outcome.kind !== 'throttled');
       if (session.ended || !isTransient(outcome) || over) return { ok: false, failure, live };
       flight.trace?.backOff(pause, outcome.code);
-      // Who was throttled keeps its place; who failed lets the others go first.
-      if (flight.place === undefined) flight.turn = queue.turn(flight.turn.priority, rank);
+      // A throttled call keeps its place; after a failure the other calls go first. Renewals
+      // are ranked by expiry, which stays the same.
+      if (flight.place === undefined) {
+        flight.turn = queue.turn(flight.turn.priority, flight.renewal ? rank : undefined);
+      }
     }
   }
 
@@ -254,8 +260,11 @@ export class Flights {
     limits: { readonly notBefore: MonotonicMs; readonly deadline: MonotonicMs },
   ): Promise<RoleCredentials | FetchFailure> {
     const { queue, clock } = this.#options;
-    const { signal } = session;
+    const { overtaken } = attempt;
     for (;;) {
+      const late = overtaken.take();
+      if (late !== undefined) return this.#late(session, attempt, late);
+      const signal = AbortSignal.any([session.signal, overtaken.signal]);
       try {
         const outcome = await queue.run(flight.turn, { ...limits, signal }, () =>
           this.#call(session, attempt),
@@ -266,6 +275,7 @@ export class Flights {
       } catch (error) {
         const full = error instanceof QueueFullError;
         if (!full && !(error instanceof TurnExpiredError)) throw error;
+        if (overtaken.signal.aborted) continue;
         return {
           kind: 'waiting',
           code: full ? QUEUE_FULL : 'NotCalled',
@@ -283,20 +293,35 @@ export class Flights {
     const started = clock.elapsed();
     const unanswered = this.#unanswered.begin();
     const answer = assumeRole(live.token);
-    // Undefined: it is overtaken.
+    // Undefined: this call is overtaken.
     const outcome = await Promise.race([
       answer,
-      ...overtaken.map(granted),
+      overtaken.grant,
       unanswered.overtaken.then(() => undefined),
     ]);
-    if (outcome === undefined) overtaken.push(answer);
+    if (outcome === undefined) overtaken.add(answer, unanswered);
     const value = outcome === undefined ? UNANSWERED : this.#checked(session, outcome);
     const result = this.#resultOf(session, value);
-    unanswered.end(result === 'answered' || result === 'throttled');
+    // The answer to an earlier call says nothing about this one.
+    const isLate = outcome !== undefined && outcome === overtaken.granted;
+    if (isLate) overtaken.take();
+    unanswered.end(!isLate && (result === 'answered' || result === 'throttled'));
     trace?.attempt(number, { ...value, times: outcome?.times, server: outcome?.server });
     if ('kind' in value && value.kind === 'node-credentials') this.#nodeTrouble(value);
     onCall('kind' in value ? value : undefined, clock.elapsed() - started);
     return { value, result };
+  }
+
+  /** Credentials from a call that was overtaken; it was counted when it was. */
+  #late(
+    session: Session,
+    { number, trace }: Attempt,
+    outcome: AssumeRoleOutcome,
+  ): RoleCredentials | FetchFailure {
+    const value = this.#checked(session, outcome);
+    this.#resultOf(session, value);
+    trace?.attempt(number, { ...value, times: outcome.times, server: outcome.server });
+    return value;
   }
 
   #checked(session: Session, outcome: AssumeRoleOutcome): RoleCredentials | FetchFailure {
@@ -370,11 +395,12 @@ const UNANSWERED: FetchFailure = {
   message: 'EKS Auth has not answered within 6 s',
 };
 
-/** Resolves with the answer to a call if that is credentials, and never otherwise. */
-function granted(answer: Promise<AssumeRoleOutcome>): Promise<AssumeRoleOutcome> {
-  const { promise, resolve } = Promise.withResolvers<AssumeRoleOutcome>();
-  void answer.then((outcome) => outcome.ok && resolve(outcome));
-  return promise;
+/**
+ * Why a flight has no credentials whose turn did not come: what its latest call failed with. That
+ * is not so for a failure that was about an earlier token of the session, and not about this one.
+ */
+function reasonFor(waiting: FetchFailure, { lastFailure }: Flight): FetchFailure {
+  return lastFailure !== undefined && isTransient(lastFailure) ? lastFailure : waiting;
 }
 
 /** Whether an attempt came to nothing for want of a turn: the next one has the same place. */

@@ -181,10 +181,12 @@ export class Claims {
     return found;
   }
 
-  /** What an entry says, if that is of use. */
+  /** What an entry says, if that is of use: whoever answers may not have looked. */
   #opened(entry: Entry, newerThan: EpochMs): KeptCredentials | undefined {
-    const kept = this.#options.open(entry);
-    return kept !== undefined && kept.fetchedAt > newerThan ? kept : undefined;
+    const { clock, open } = this.#options;
+    const kept = open(entry);
+    if (kept === undefined || kept.fetchedAt <= newerThan) return undefined;
+    return kept.role.expiresAt > clock.now() + LEAST_LEFT ? kept : undefined;
   }
 
   #take(session: StoredSession, version: number, signal: AbortSignal): Claim {
@@ -195,7 +197,8 @@ export class Claims {
     );
     const message = form.write({ kind: 'released', entry: first.entry(session) });
     const release = () => leases.release(lease, first.channel, message);
-    signal.addEventListener('abort', release, { once: true });
+    if (signal.aborted) release();
+    else signal.addEventListener('abort', release, { once: true });
     return { kind: 'call', version, release };
   }
 }

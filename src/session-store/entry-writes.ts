@@ -124,9 +124,9 @@ export class EntryWrites {
 
   /** This node holds an entry now: it is to be found after a restart. */
   index(entry: Entry): void {
-    const { link, names } = this.#options;
+    const { clock, link, names } = this.#options;
     this.#writes.add(`index ${entry.name}`, () =>
-      link.script('keep', BACKGROUND, indexScript(names[0].index, entry)),
+      link.script('keep', BACKGROUND, indexScript(names[0].index, entry, clock.now())),
     );
   }
 

@@ -34,6 +34,8 @@ export interface HolderUpdatesOptions {
 export class HolderUpdates {
   readonly #options: HolderUpdatesOptions;
   readonly #known = new LRUCache<string, StoredSession>({ max: MOST_KNOWN });
+  /** Sessions that are being read anew: one reading at a time, whatever is announced of them. */
+  readonly #refreshing = new Set<string>();
   readonly #renewedAt = new LRUCache<string, DurationMs>({ max: MOST_KNOWN });
 
   constructor(options: HolderUpdatesOptions) {
@@ -128,8 +130,14 @@ export class HolderUpdates {
 
   /** Takes in what is newer than what is held. */
   async #refresh(session: StoredSession, newerThan: EpochMs): Promise<void> {
-    const kept = await this.#options.claims.find(session, newerThan, BACKGROUND);
-    if (kept !== undefined) this.#restore(session, kept);
+    if (this.#refreshing.has(session.key)) return;
+    this.#refreshing.add(session.key);
+    try {
+      const kept = await this.#options.claims.find(session, newerThan, BACKGROUND);
+      if (kept !== undefined) this.#restore(session, kept);
+    } finally {
+      this.#refreshing.delete(session.key);
+    }
   }
 
   #restore(session: StoredSession, kept: KeptCredentials): void {

@@ -96,6 +96,12 @@ local function mend_index(key)
   local kind = redis.call('TYPE', key).ok
   if kind ~= 'zset' and kind ~= 'none' then redis.call('DEL', key) end
 end
+local function add_to_index(key, name, expires, now)
+  mend_index(key)
+  redis.call('ZADD', key, expires, name)
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', '(' .. now)
+  redis.call('PEXPIRE', key, ${REMEMBERED})
+end
 `;
 
 const FIELDS = ENTRY_FIELDS.map((field) => `'${field}'`).join(', ');
@@ -211,10 +217,7 @@ end
 redis.call('HSET', entry, 'g', ARGV[1], 't', ARGV[2], 'e', ARGV[3], 'v', ARGV[4])
 redis.call('HDEL', entry, 'r')
 redis.call('PEXPIRE', entry, ARGV[5])
-mend_index(index)
-redis.call('ZADD', index, ARGV[3], entry)
-redis.call('ZREMRANGEBYSCORE', index, '-inf', '(' .. ARGV[9])
-redis.call('PEXPIRE', index, ${REMEMBERED})
+add_to_index(index, entry, ARGV[3], ARGV[9])
 release()
 if ARGV[7] ~= '' then redis.pcall('PUBLISH', ARGV[6], ARGV[7]) end
 return 'kept'
@@ -311,13 +314,22 @@ export function flushScript(sequence: string, flushes: readonly string[]): Scrip
 }
 
 const INDEX = `${HELPERS}
-mend_index(KEYS[1])
-return redis.call('ZADD', KEYS[1], ARGV[1], ARGV[2])
+add_to_index(KEYS[1], ARGV[2], ARGV[1], ARGV[3])
+return 1
 `;
 
 /** Has an entry found again that this node holds. */
-export function indexScript(index: string, { name, expiresAt }: Entry): Script<number> {
-  return { text: INDEX, keys: [index], args: [expiresAt, name], read: readCount };
+export function indexScript(
+  index: string,
+  { name, expiresAt }: Entry,
+  now: EpochMs,
+): Script<number> {
+  return {
+    text: INDEX,
+    keys: [index],
+    args: [expiresAt, name, Math.floor(now)],
+    read: readCount,
+  };
 }
 
 const LIST = `${HELPERS}

@@ -25,7 +25,11 @@ const SESSION: StoredSession = {
 const KEY = randomBytes(32);
 const NAMES = new Names(KEY, { clusterName: 'c', nodeName: 'n', sharing: 'cluster' });
 const ENTRY = ['entry', NAMES.entry(SESSION), '5', '100', '200', 'sealed'] as const;
-const KEPT = { fetchedAt: 100, version: 5 } as KeptCredentials;
+const KEPT = {
+  fetchedAt: 100,
+  version: 5,
+  role: { expiresAt: Date.parse('2026-01-01T01:00:00Z') },
+} as KeptCredentials;
 const BUDGET = 50;
 
 function setUp({ hears = true } = {}) {
@@ -35,7 +39,7 @@ function setUp({ hears = true } = {}) {
   const versions = new VersionClock(clock);
   const outcomes: LeaseOutcome[] = [];
   const opened: Entry[] = [];
-  const set = { opens: true };
+  const set = { opens: true, kept: KEPT };
   const claims = new Claims({
     clock,
     random: () => 0,
@@ -49,7 +53,7 @@ function setUp({ hears = true } = {}) {
     hears: () => hears,
     open: (entry) => {
       opened.push(entry);
-      return set.opens ? KEPT : undefined;
+      return set.opens ? set.kept : undefined;
     },
     onLease: (outcome) => outcomes.push(outcome),
   });
@@ -100,6 +104,17 @@ t.test('a session that ends while it is fetched gives its lease up', async (t) =
   await settle();
   session.abort();
   t.equal(link.of('release').length, 1);
+});
+
+t.test('one that has ended before it has the lease, too', async (t) => {
+  const { clock, link, claim, session } = setUp();
+  claim();
+  session.abort();
+  link.last.answer(['lease', '9']);
+  await settle();
+  t.equal(link.of('release').length, 1);
+  await clock.advance(10_000);
+  t.equal(link.of('renew-lease').length, 0);
 });
 
 t.test('another broker calls: its result is waited for, not asked for', async (t) => {
@@ -240,6 +255,18 @@ t.test('an answer that is none is as good as no Redis', async (t) => {
 t.test('what is no newer than what is held is no help', async (t) => {
   const { link, claim } = setUp();
   const got = claim(true, 30_000, KEPT.fetchedAt);
+  for (let look = 0; look < 2; look += 1) {
+    link.last.answer(ENTRY);
+    await settle();
+  }
+  t.match(got.value, { kind: 'call' });
+});
+
+t.test('nor is what ends at once', async (t) => {
+  const { clock, link, claim, set } = setUp();
+  const role = { ...KEPT.role, expiresAt: clock.now() + 20_000 };
+  set.kept = { ...KEPT, role };
+  const got = claim();
   for (let look = 0; look < 2; look += 1) {
     link.last.answer(ENTRY);
     await settle();

@@ -3,6 +3,7 @@ import { connect, type LookupFunction, type Socket } from 'node:net';
 import { type ConnectionOptions, connect as connectTls } from 'node:tls';
 import {
   AbstractConnector,
+  type Redis,
   type RedisOptions,
   type SentinelAddress,
   type SentinelConnectionOptions,
@@ -63,12 +64,9 @@ export function serverConnector({ lookup, tls }: Way, servers?: readonly RedisSe
  * What ioredis asks sentinels with. Its own gives them no way to look names up either, so it is
  * given addresses; with TLS it needs the names, and takes the way with the rest of what TLS needs.
  *
- * @param pause - How long to wait before all are looked up again, by the number of the attempt.
+ * @param pause - How long to wait before all are looked up again.
  */
-export function sentinelConnector(
-  { lookup }: Pick<Way, 'lookup'>,
-  pause: (attempt: number) => DurationMs,
-) {
+export function sentinelConnector({ lookup, tls }: Way, pause: () => DurationMs) {
   return class LookedUpSentinelConnector extends AbstractConnector {
     readonly #options: SentinelConnectionOptions;
     #inner: SentinelConnector | undefined;
@@ -80,19 +78,18 @@ export function sentinelConnector(
 
     async connect(emit: (type: string, error: Error) => void): Promise<Socket> {
       this.connecting = true;
-      for (let attempt = 1; this.connecting; attempt += 1) {
-        const sentinels = await this.#lookUp(emit);
+      while (this.connecting) {
+        const sentinels =
+          tls === undefined ? await this.#lookUp(emit) : (this.#options.sentinels ?? []);
         if (!this.connecting) break;
         if (sentinels.length > 0) {
-          // The primary may be known by name as well: what this returns is what is connected to.
-          const natMap = (server: string) => {
-            const colon = server.lastIndexOf(':');
-            return { host: server.slice(0, colon), port: Number(server.slice(colon + 1)), lookup };
-          };
+          // It listens to sentinels for as long as nobody ends it.
+          this.#inner?.disconnect();
           this.#inner = new SentinelConnector({ ...this.#options, sentinels, natMap });
+          followSentinels(this.#inner, { lookup, tls });
           return followed((await this.#inner.connect(emit)) as Socket);
         }
-        await new Promise((resolve) => setTimeout(resolve, pause(attempt)).unref());
+        await new Promise((resolve) => setTimeout(resolve, pause()).unref());
       }
       throw new Error('Connection is closed.');
     }
@@ -120,17 +117,33 @@ export function sentinelConnector(
       return found;
     }
   };
+
+  /**
+   * Where a server is that a sentinel names, which may be by name as well. One that cannot be is
+   * where nobody is: ioredis would give up for good at an address that is none.
+   */
+  function natMap(server: string) {
+    const colon = server.lastIndexOf(':');
+    const host = server.slice(0, colon);
+    const port = Number(server.slice(colon + 1));
+    const possible = Number.isInteger(port) && port > 0 && port < 65_536 && host !== '';
+    return possible ? { host, port, lookup } : { host: NOWHERE, port: DISCARD_PORT };
+  }
 }
 
-/** The connector of ioredis for sentinels that are asked over TLS. */
-export class TlsSentinelConnector extends SentinelConnector {
-  constructor(options: unknown) {
-    super(options as SentinelConnectionOptions);
-  }
+/** Reserved for documentation (RFC 5737), so that nothing of anybody's is there. */
+const NOWHERE = '192.0.2.1';
+const DISCARD_PORT = 9;
 
-  override async connect(emit: (type: string, error: Error) => void): Promise<Socket> {
-    return followed((await super.connect(emit)) as Socket);
-  }
+/** ioredis offers no way to have the connections to sentinels made by a connector of one's own. */
+function followSentinels(connector: SentinelConnector, way: Way): void {
+  const inside = connector as unknown as {
+    connectToSentinel(endpoint: unknown, options?: object): Redis;
+  };
+  const connectTo = inside.connectToSentinel.bind(connector);
+  inside.connectToSentinel = (endpoint, options) =>
+    // It is asked for again, or another one is; ioredis would write of it to standard error.
+    connectTo(endpoint, { ...options, Connector: serverConnector(way) }).on('error', () => {});
 }
 
 /** No address was found in time. */

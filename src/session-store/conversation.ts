@@ -7,12 +7,13 @@ const SENT: RespBounds = { bytes: 64 * 1_024 * KIBIBYTE, elements: 1_048_576 };
 /** Names of some 20,000 entries, or a hundred entries of the largest size. */
 const OF_SCRIPTS: RespBounds = { bytes: 8 * 1_024 * KIBIBYTE, elements: 65_536 };
 const OF_OTHERS: RespBounds = { bytes: 64 * KIBIBYTE, elements: 16 };
-/** All that a server says of itself, or of the nodes of its cluster. */
+/** All that a server says of itself, of the nodes of its cluster, or of other sentinels. */
 const OF_SERVERS: RespBounds = { bytes: 1_024 * KIBIBYTE, elements: 65_536 };
 const BOUNDS: Readonly<Record<string, RespBounds>> = {
   eval: OF_SCRIPTS,
   info: OF_SERVERS,
   cluster: OF_SERVERS,
+  sentinel: OF_SERVERS,
 };
 /** The slots of a cluster are fewer, and so are ports. */
 const MOST_IN_CLUSTER = 65_535;
@@ -63,8 +64,6 @@ export class Conversation {
   #answered(outline: Outline): RespBounds {
     if (!this.#isMessage(outline)) {
       const command = this.#asked.shift();
-      // Too many clients: it says so at once.
-      if (command === undefined && outline.type === '-') return this.#bounds();
       if (command === undefined) throw new RespError('an answer to nothing');
       this.#check(command, outline);
     }

@@ -9,7 +9,7 @@ import {
 } from 'ioredis';
 import type { Clock, DurationMs } from '../clock.ts';
 import type { RedisConfig } from '../config/redis-config.ts';
-import { sentinelConnector, serverConnector, TlsSentinelConnector } from './connectors.ts';
+import { sentinelConnector, serverConnector } from './connectors.ts';
 import { readSecretFile } from './key-file.ts';
 
 /** A connection to Redis, or to the nodes of a Redis Cluster. */
@@ -118,13 +118,8 @@ export async function redisClients(
           failoverDetector: true,
           ...(sentinelUsername !== undefined && { sentinelUsername }),
           ...(sentinelPassword !== undefined && { sentinelPassword }),
-          ...(tls
-            ? {
-                enableTLSForSentinelMode: true,
-                sentinelTLS: tls,
-                Connector: TlsSentinelConnector,
-              }
-            : { Connector: sentinelConnector({ lookup }, pauses()) }),
+          ...(tls && { enableTLSForSentinelMode: true, sentinelTLS: tls }),
+          Connector: sentinelConnector({ lookup, tls }, pauses()),
         });
       return { commands: bySentinels, subscriber: bySentinels };
     }

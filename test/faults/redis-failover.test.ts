@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import t, { type Test } from 'tap';
 import { freePort } from '../../src/simulator/free-port.ts';
+import { createAuthority } from '../support/certificates.ts';
 import { needsProgram } from '../support/needs.ts';
 import { keyFile, secretFile, startRedis } from '../support/redis-server.ts';
 import { until } from '../support/until.ts';
@@ -94,6 +95,38 @@ requirepass ${password}
   t.ok(before >= 1, 'what was kept is still there');
   await node.miss();
   await until(async () => (await copy.keys(ENTRIES)).length > before, 'it is written to');
+});
+
+t.test('a primary that sentinels name, all over TLS', { skip }, async (t) => {
+  const authority = createAuthority(t);
+  const { cert, key } = authority.issue('redis.test');
+  const folder = t.testdir({ cert, key, 'sentinel.conf': '' });
+  const secured = (port: number) => [
+    ...['--port', '0', '--tls-port', String(port), '--tls-auth-clients', 'no'],
+    ...['--tls-cert-file', join(folder, 'cert'), '--tls-key-file', join(folder, 'key')],
+    ...['--tls-ca-cert-file', authority.path, '--tls-replication', 'yes'],
+  ];
+  const [primary, sentinel] = [await freePort(), await freePort()];
+  await startRedis(t, { port: primary, wait: false, args: secured(primary) });
+  const config = join(folder, 'sentinel.conf');
+  writeFileSync(config, `sentinel monitor main 127.0.0.1 ${primary} 1\n`);
+  await startRedis(t, {
+    ...{ port: sentinel, config, wait: false },
+    args: ['--sentinel', ...secured(sentinel)],
+  });
+  const node = await startNode(t, `rediss+sentinel://127.0.0.1:${sentinel}/main`, [
+    `--redis-ca-file=${authority.path}`,
+  ]);
+  await node.closed();
+  await node.miss();
+  const looking = new Redis({
+    ...{ host: '127.0.0.1', port: primary },
+    tls: { ca: readFileSync(authority.path) },
+  });
+  looking.on('error', () => undefined);
+  t.teardown(() => looking.disconnect());
+  await until(async () => (await looking.keys(ENTRIES)).length === 1, 'it is written to');
+  t.pass('names, certificates and all');
 });
 
 t.test('a Redis Cluster whose replica takes over', { skip }, async (t) => {

@@ -1,10 +1,11 @@
 import type { Socket } from 'node:net';
 import { setImmediate as turn } from 'node:timers/promises';
 import t from 'tap';
+import { ManualClock } from '../support/manual-clock.ts';
 import { keyFile } from '../support/redis-server.ts';
 import { until } from '../support/until.ts';
 import { startLyingRedis } from './lying-redis.ts';
-import { startStore } from './stores.ts';
+import { startStore, written } from './stores.ts';
 
 // A Redis that has been taken over says whatever it likes. Sessions are fetched without it, nothing
 // is thrown where nobody catches it (which would end this process), and memory stays what it was.
@@ -80,6 +81,34 @@ for (const url of ['redis', 'redis+cluster']) {
   }
 }
 
+for (const [what, lie] of Object.entries(LIES)) {
+  t.test(`a sentinel: ${what}`, async (t) => {
+    const redis = await startLyingRedis(t);
+    const sentinel = await startLyingRedis(t);
+    const address = (port: string) => `*2\r\n${text('127.0.0.1')}${text(port)}`;
+    const honest = () => address(new URL(redis.url).port);
+    sentinel.lies.set('sentinel', (_socket, [what]) =>
+      what === 'sentinels' ? '*0\r\n' : honest(),
+    );
+    const url = `${sentinel.url.replace('redis', 'redis+sentinel')}/main`;
+    const node = await startStore(t, { url, keyFile: keyFile(t), budget: 200 });
+    await node.closed();
+    sentinel.lies.set('sentinel', () => lie);
+    sentinel.say(lie);
+    redis.hangUp();
+    await node.fetch('a');
+    const { connections } = sentinel;
+    await until(() => sentinel.connections > connections, 'it is asked again');
+    sentinel.say(lie);
+    sentinel.lies.set('sentinel', (_socket, [what]) =>
+      what === 'sentinels' ? '*0\r\n' : honest(),
+    );
+    await node.closed();
+    await node.fetch('b');
+    t.equal(node.held.size, 2);
+  });
+}
+
 t.test('whoever sends without end is not read without end', async (t) => {
   const redis = await startLyingRedis(t);
   const node = await startStore(t, { url: redis.url, keyFile: keyFile(t), budget: 200 });
@@ -122,6 +151,26 @@ t.test('whoever sends without end is not read without end', async (t) => {
   t.ok(written < 60 * MEBIBYTE, `${written / MEBIBYTE} MiB were taken from it`);
   const grown = (process.memoryUsage.rss() - before) / MEBIBYTE;
   t.ok(grown < 200, `memory grew by ${Math.round(grown)} MiB`);
+});
+
+t.test('whoever denies whatever is kept has it fetched anew once in a while', async (t) => {
+  const redis = await startLyingRedis(t);
+  redis.lies.set('eval', (_socket, [script = '']) =>
+    script.includes("return 'kept'") ? text('denied') : '*1\r\n$4\r\nnone\r\n',
+  );
+  const clock = new ManualClock(Date.now());
+  const node = await startStore(t, { url: redis.url, keyFile: keyFile(t), clock });
+  await node.closed();
+  for (let times = 0; times < 5; times += 1) {
+    await node.fetch('cart');
+    await written(node);
+  }
+  t.equal(node.renewed.length, 1);
+  await clock.advance(30_000);
+  await node.closed();
+  await node.fetch('cart');
+  await written(node);
+  t.equal(node.renewed.length, 2);
 });
 
 t.test("another session's entry is no answer, however genuine", async (t) => {

@@ -1,7 +1,7 @@
 import type { Clock, DurationMs } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import type { AdminSocket } from '../listener/admin-socket.ts';
-import type { HandedSession, HandOverActions, Heir } from '../listener/hand-over.ts';
+import type { HandedSession, HandOverActions, Successor } from '../listener/hand-over.ts';
 import type { Listener } from '../listener/listener.ts';
 import { isBroker } from '../listener/port-holder.ts';
 import { NoHandOverError, Predecessor } from '../listener/predecessor.ts';
@@ -95,7 +95,7 @@ export class Succession {
   /** What a successor may ask of this broker. */
   get actions(): HandOverActions {
     return {
-      offer: (heir) => this.#offer(heir),
+      offer: (successor) => this.#offer(successor),
       flush: async (chosen) => {
         this.#options.sessions.flush((session) => isChosen(chosen, session));
         await this.flush(chosen);
@@ -122,7 +122,7 @@ export class Succession {
     this.#stopped = true;
   }
 
-  #offer({ clusterName, port }: Partial<Heir>): readonly HandedSession[] | string {
+  #offer({ clusterName, port }: Partial<Successor>): readonly HandedSession[] | string {
     const { config, sessions, metrics, admin, listener, log } = this.#options;
     const refusal =
       clusterName !== config.clusterName

@@ -7,8 +7,8 @@ import { wholeNumber } from '../config/values.ts';
 import type { Demo } from '../simulator/demo/demo.ts';
 
 /** Each pod is a process. */
-const MOST_PODS = 1_000;
-const count = reader(wholeNumber(1, MOST_PODS));
+const MAX_PODS = 1_000;
+const count = reader(wholeNumber(1, MAX_PODS));
 const DEFAULT_PODS = 50;
 const DEFAULT_SERVICE_ACCOUNTS = 5;
 

@@ -21,7 +21,7 @@ export class KeyCacheError extends Error {
 }
 
 /** Larger than any key set with its envelope. */
-const MOST_BYTES = 512 * 1024;
+const MAX_BYTES = 512 * 1024;
 
 /**
  * The issuer's keys in a file, for restarts while their source is away. Whoever can write the
@@ -50,7 +50,7 @@ export class KeyCache {
       try {
         const { size, uid, mode } = await file.stat();
         requireMode(this.#file, uid, mode, 0o600, 'file');
-        if (size > MOST_BYTES) throw new KeyCacheError(`${this.#file} is too large`);
+        if (size > MAX_BYTES) throw new KeyCacheError(`${this.#file} is too large`);
         content = await file.readFile('utf8');
       } finally {
         await file.close();

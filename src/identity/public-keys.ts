@@ -1,7 +1,7 @@
 import type { JSONWebKeySet, JWK } from 'jose';
 
 /** More keys than any issuer publishes; a set beyond it is not an issuer's. */
-const MOST_KEYS = 64;
+const MAX_KEYS = 64;
 
 /** A source that gave no usable keys; `message` names the source and what was wrong. */
 export class KeySourceError extends Error {
@@ -21,8 +21,8 @@ const PUBLIC_MEMBERS = ['kty', 'kid', 'alg', 'use', 'n', 'e', 'crv', 'x', 'y'] a
 export function publicKeys(name: string, document: unknown): JSONWebKeySet {
   const listed = (document as { keys?: unknown } | null)?.keys;
   if (!Array.isArray(listed)) throw new KeySourceError(`${name} answered without keys`);
-  if (listed.length > MOST_KEYS) {
-    throw new KeySourceError(`${name} answered more than ${MOST_KEYS} keys`);
+  if (listed.length > MAX_KEYS) {
+    throw new KeySourceError(`${name} answered more than ${MAX_KEYS} keys`);
   }
   const keys: JWK[] = [];
   for (const entry of listed as Record<string, unknown>[]) {

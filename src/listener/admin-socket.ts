@@ -48,7 +48,7 @@ export class AdminSocketError extends Error {
 }
 
 /** More than any command of the operator's; a token may be as long as a header section. */
-const MOST_BODY_BYTES = 20_480;
+const MAX_BODY_BYTES = 20_480;
 
 /**
  * HTTP on a socket of the file system, for the operator on the node. Whoever may open its
@@ -147,7 +147,7 @@ async function withBody<T extends object>(
   read: (body: unknown) => T | string,
   act: (asked: T) => unknown,
 ): Promise<void> {
-  if (!(Number(request.headers['content-length']) <= MOST_BODY_BYTES)) {
+  if (!(Number(request.headers['content-length']) <= MAX_BODY_BYTES)) {
     answer(response, 413, { message: 'the body is too long, or of unknown length' });
     return;
   }

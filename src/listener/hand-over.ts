@@ -20,7 +20,7 @@ export interface HandedSession {
 }
 
 /** What a successor says of itself: only a broker of the same cluster and port hands over. */
-export interface Heir {
+export interface Successor {
   readonly clusterName: string;
   readonly port: number;
 }
@@ -40,7 +40,7 @@ export interface HandOverActions {
    *
    * @returns The sessions, or text that says why it does not hand over.
    */
-  offer(heir: Partial<Heir>): readonly HandedSession[] | string;
+  offer(successor: Partial<Successor>): readonly HandedSession[] | string;
   /** The operator has the successor let go of sessions: so does this broker, which still answers. */
   flush(chosen: FlushChoice): Promise<void>;
   /** The successor answers pods: lets go of the ports that cannot be shared. */

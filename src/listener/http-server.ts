@@ -11,14 +11,14 @@ import type { BoundedLines } from '../telemetry/bounded-lines.ts';
 import type { Sources } from './sources.ts';
 
 /** Longest header section; a token and what SDKs send beside it are a tenth of that. */
-const MOST_HEADER_BYTES = 16 * 1024;
+const MAX_HEADER_BYTES = 16 * 1024;
 
 /** What one client may cost, and how long. Values in milliseconds where they are times. */
 const LIMITS = {
   // Requests without a body, as all of ours are, are spared the stream of one: a tenth of a
   // hit's CPU time. Node.js before 24.12 does not know the option.
   optimizeEmptyRequests: true,
-  maxHeaderSize: MOST_HEADER_BYTES,
+  maxHeaderSize: MAX_HEADER_BYTES,
   // The header section and the whole request; a request has no body.
   headersTimeout: 5_000,
   requestTimeout: 5_000,

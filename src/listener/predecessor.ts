@@ -10,7 +10,7 @@ import {
   HAND_OVER_VERSION,
   type HandedSession,
   type HandOverOffer,
-  type Heir,
+  type Successor,
 } from './hand-over.ts';
 import { ownFolder } from './own-folder.ts';
 
@@ -56,17 +56,21 @@ export class Predecessor {
    * Asks the broker behind an admin socket to hand over, if there is one.
    *
    * @param socketPath - Where both have their admin socket.
-   * @param heir - What this broker is.
+   * @param successor - What this broker is.
    * @returns Undefined where no broker listens.
    * @throws NoHandOverError saying why, where one does and does not hand over.
    */
-  static async find(socketPath: string, heir: Heir): Promise<Predecessor | undefined> {
+  static async find(socketPath: string, successor: Successor): Promise<Predecessor | undefined> {
     const asked = request({ socketPath, method: 'POST', path: HAND_OVER_PATH, agent: false });
     // What goes wrong is heard of by those who wait, or means that it is gone.
     asked.on('error', () => undefined);
     try {
       asked.write(
-        line({ version: HAND_OVER_VERSION, clusterName: heir.clusterName, port: heir.port }),
+        line({
+          version: HAND_OVER_VERSION,
+          clusterName: successor.clusterName,
+          port: successor.port,
+        }),
       );
       const [answer] = (await within(once(asked, 'response'))) as [IncomingMessage];
       answer.on('error', () => undefined);

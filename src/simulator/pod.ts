@@ -36,7 +36,7 @@ export interface PodView {
 
 /** The kubelet replaces a token at this part of its lifetime. */
 const RENEW_AT = 0.8;
-const LONGEST_TIMER: DurationMs = 2 ** 31 - 1;
+const MAX_TIMER: DurationMs = 2 ** 31 - 1;
 
 /** A pod on the node, with its projected service account token. */
 export class Pod {
@@ -142,7 +142,7 @@ export class Pod {
 
   #renewLater(): void {
     this.stop();
-    const delay = Math.min(this.#lifetime * RENEW_AT, LONGEST_TIMER);
+    const delay = Math.min(this.#lifetime * RENEW_AT, MAX_TIMER);
     this.#renewal = this.#host.clock.setTimeout(() => this.rotate(), delay);
     this.#renewal.unref();
   }

@@ -12,7 +12,7 @@ export type FetchedDocument =
 const ACCEPTED = 'application/json, application/jwk-set+json';
 
 /** More than any key set needs; an endless answer ends here. */
-const MOST_BYTES = 256 * 1024;
+const MAX_BYTES = 256 * 1024;
 
 /**
  * Task: gets one JSON document with a single GET. Redirects are not followed, the answer is
@@ -23,7 +23,7 @@ export async function fetchDocument(request: GetRequest): Promise<FetchedDocumen
     const { status, body } = await exchange(
       outgoing(request),
       { ...target(request.url), method: 'GET', headers: headersOf(request, ACCEPTED) },
-      { timeout: request.timeout, maxBytes: MOST_BYTES },
+      { timeout: request.timeout, maxBytes: MAX_BYTES },
     );
     if (status !== 200) return { failure: `answered ${status}` };
     return { document: JSON.parse(body.toString('utf8')) };
@@ -31,7 +31,7 @@ export async function fetchDocument(request: GetRequest): Promise<FetchedDocumen
     // The parser's message quotes what it was given.
     if (error instanceof SyntaxError) return { failure: 'answered something that is not JSON' };
     if (error instanceof ExchangeTooLargeError) {
-      return { failure: `answered more than ${MOST_BYTES / 1024} KiB` };
+      return { failure: `answered more than ${MAX_BYTES / 1024} KiB` };
     }
     return { failure: describeFailure(error) };
   }

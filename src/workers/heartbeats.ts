@@ -79,30 +79,32 @@ export class Heartbeats {
  * Called on a worker thread when all is loaded: begins to give signs of life. The first is
  * given at once, since the first task may hang before there is another.
  */
-export function beat(): void {
+export function startHeartbeats(): void {
   const tasks = new Int32Array(buffer(), SLOTS * Int32Array.BYTES_PER_ELEMENT);
   Atomics.store(tasks, threadId % SLOTS, ownTask());
   Atomics.store(counts(), threadId % SLOTS, 1);
-  setInterval(giveSign, INTERVAL).unref();
+  setInterval(recordHeartbeat, INTERVAL).unref();
 }
 
 /**
  * On a worker thread: makes a task give signs of life too. Timers wait for all tasks that
  * have come in, so a thread that is merely busy with a thousand would seem to hang.
  */
-export function beating<In, Out>(task: (input: In) => Promise<Out>): (input: In) => Promise<Out> {
+export function withHeartbeats<In, Out>(
+  task: (input: In) => Promise<Out>,
+): (input: In) => Promise<Out> {
   return async (input) => {
-    giveSign();
+    recordHeartbeat();
     try {
       return await task(input);
     } finally {
-      giveSign();
+      recordHeartbeat();
     }
   };
 }
 
 /** On a worker thread: gives a sign of life between the steps of a task. */
-export function giveSign(): void {
+export function recordHeartbeat(): void {
   Atomics.add(counts(), threadId % SLOTS, 1);
 }
 

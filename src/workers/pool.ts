@@ -9,7 +9,7 @@ import type { AssumeRoleOutcome, AssumeRoleTask } from './assume-role.ts';
 import type { FetchedDocument } from './fetch-document.ts';
 import { Heartbeats } from './heartbeats.ts';
 import type { WorkerSettings } from './settings.ts';
-import type { Judged, TimedVerdict } from './verify.ts';
+import type { TimedVerdict, VerifyResult } from './verify.ts';
 import { type Verification, VerifyBatches } from './verify-batches.ts';
 
 /**
@@ -18,15 +18,15 @@ import { type Verification, VerifyBatches } from './verify-batches.ts';
  */
 const TASKS_PER_WORKER = 1_024;
 /** Tasks that may wait for a worker; beyond that a task is refused at once. */
-const MOST_QUEUED = 20_000;
+const MAX_QUEUED = 20_000;
 /** How often a task is tried whose thread died under it. */
-const MOST_TRIES = 3;
+const MAX_TRIES = 3;
 /** Memory of one thread's objects; one that needs more is replaced. */
-const MOST_HEAP_MB = 128;
+const MAX_HEAP_MB = 128;
 /** How often the threads are looked at. */
 const WATCH_INTERVAL: DurationMs = 200;
 /** After how long without a sign of life a thread is replaced. */
-const LONGEST_SILENCE: DurationMs = 600;
+const MAX_SILENCE: DurationMs = 600;
 
 /** The work that does not belong on the main thread. */
 export interface Workers {
@@ -63,7 +63,7 @@ export class WorkerPool implements Workers {
   readonly #options: WorkerPoolOptions;
   readonly #heartbeats = new Heartbeats();
   readonly #batches = new VerifyBatches((task, tries) =>
-    this.#run<readonly Judged[] | undefined>('verify', task, tries),
+    this.#run<readonly VerifyResult[] | undefined>('verify', task, tries),
   );
   #pool: Piscina;
   #up: Promise<void>;
@@ -132,7 +132,7 @@ export class WorkerPool implements Workers {
   }
 
   /** Does a task; again where its thread died, since that need not be the task's doing. */
-  async #run<T>(name: string, task: unknown, most = MOST_TRIES): Promise<T> {
+  async #run<T>(name: string, task: unknown, most = MAX_TRIES): Promise<T> {
     for (let tries = 1; ; tries += 1) {
       try {
         return await this.#pool.run(task, { name });
@@ -155,10 +155,10 @@ export class WorkerPool implements Workers {
       minThreads: threads,
       maxThreads: threads,
       concurrentTasksPerWorker: TASKS_PER_WORKER,
-      maxQueue: MOST_QUEUED,
+      maxQueue: MAX_QUEUED,
       // A worker that sleeps in Atomics.wait sees neither closed sockets nor timers.
       atomics: 'disabled',
-      resourceLimits: { maxOldGenerationSizeMb: MOST_HEAP_MB },
+      resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MB },
       workerData: { ...settings, heartbeats: this.#heartbeats.buffer } satisfies WorkerSettings,
     });
     pool.on('workerDestroy', () => {
@@ -187,7 +187,7 @@ export class WorkerPool implements Workers {
         const late = now - this.#watchedAt > 2 * WATCH_INTERVAL;
         this.#watchedAt = now;
         const known = this.#pool.threads as Worker[];
-        for (const silent of this.#heartbeats.silentFor(known, LONGEST_SILENCE, now, late)) {
+        for (const silent of this.#heartbeats.silentFor(known, MAX_SILENCE, now, late)) {
           log.error({ thread: silent.threadId }, 'worker thread hangs; replacing it');
           void silent.terminate();
         }

@@ -11,7 +11,7 @@ const NICE = 5;
  * On a worker thread: lowers its priority. Threads have one each on Linux, where 0 stands for the
  * calling one (setpriority(2), "C library/kernel differences"); elsewhere for the whole process.
  */
-export function standBack(): void {
+export function lowerPriority(): void {
   if (process.platform !== 'linux') return;
   setPriority(0, NICE);
 }

@@ -1,14 +1,14 @@
 import type { EpochMs } from '../clock.ts';
-import type { Judged, Rules, TimedVerdict, VerifyTask } from './verify.ts';
+import type { Rules, TimedVerdict, VerifyResult, VerifyTask } from './verify.ts';
 import { WorkerError } from './worker-error.ts';
 
 /**
  * Tokens of one message at most. Each costs a worker about 0.1 ms, and all of a message are
  * answered together.
  */
-const MOST_TOGETHER = 32;
+const MAX_BATCH = 32;
 /** Tokens that may wait for their verdict; beyond that one is refused at once. */
-const MOST_WAITING = 20_000;
+const MAX_WAITING = 20_000;
 
 /** One token to judge, with all that the judgement rests on. */
 export interface Verification extends Rules {
@@ -17,7 +17,10 @@ export interface Verification extends Rules {
 }
 
 /** Has a thread do a task; does it again on another, up to `tries` times, if that dies. */
-export type SendTask = (task: VerifyTask, tries?: number) => Promise<readonly Judged[] | undefined>;
+export type SendTask = (
+  task: VerifyTask,
+  tries?: number,
+) => Promise<readonly VerifyResult[] | undefined>;
 
 interface Waiting {
   readonly token: string;
@@ -47,7 +50,7 @@ export class VerifyBatches {
    * @throws WorkerError when no thread could, or what the threads failed with.
    */
   verify({ token, now, keys, expected }: Verification): Promise<TimedVerdict> {
-    if (this.#waiting >= MOST_WAITING) {
+    if (this.#waiting >= MAX_WAITING) {
       return Promise.reject(new WorkerError('too many tokens wait to be verified'));
     }
     if (this.#rules?.keys?.id !== keys?.id || this.#rules?.expected !== expected) {
@@ -58,7 +61,7 @@ export class VerifyBatches {
     const verdict = Promise.withResolvers<TimedVerdict>();
     this.#waiting += 1;
     this.#next.push({ token, now, verdict });
-    if (this.#next.length >= MOST_TOGETHER) this.#flush();
+    if (this.#next.length >= MAX_BATCH) this.#flush();
     // Runs once all sockets that have something to read have been read.
     else if (this.#next.length === 1) setImmediate(() => this.#flush());
     return verdict.promise;
@@ -96,7 +99,7 @@ export class VerifyBatches {
     rules: Rules,
     rulesId: number,
     tries?: number,
-  ): Promise<readonly Judged[]> {
+  ): Promise<readonly VerifyResult[]> {
     const task = {
       tokens: batch.map(({ token }) => token),
       nows: batch.map(({ now }) => now),
@@ -108,7 +111,7 @@ export class VerifyBatches {
   }
 }
 
-function settle(batch: readonly Waiting[], judged: readonly Judged[]): void {
+function settle(batch: readonly Waiting[], judged: readonly VerifyResult[]): void {
   for (const [index, { verdict }] of batch.entries()) {
     const one = judged[index];
     if (one === undefined || 'failure' in one) {

@@ -2,7 +2,7 @@ import type { EpochMs } from '../clock.ts';
 import type { WorkTimes } from '../telemetry/tracing.ts';
 import type { ClaimExpectations } from '../tokens/claims.ts';
 import { type KeySet, type Verdict, verifyToken } from '../tokens/verify.ts';
-import { giveSign } from './heartbeats.ts';
+import { recordHeartbeat } from './heartbeats.ts';
 
 /** What tokens are judged by. */
 export interface Rules {
@@ -25,7 +25,7 @@ export interface VerifyTask {
 export type TimedVerdict = Verdict & { readonly times?: WorkTimes | undefined };
 
 /** What came of one token: `failure` is a defect of ours, and says nothing of the token. */
-export type Judged = TimedVerdict | { readonly failure: string };
+export type VerifyResult = TimedVerdict | { readonly failure: string };
 
 /** The newest rules that this thread was given. */
 let known: { readonly id: number; readonly rules: Rules } | undefined;
@@ -35,7 +35,7 @@ let known: { readonly id: number; readonly rules: Rules } | undefined;
  *
  * @returns Undefined where this thread does not have the task's rules: then it wants them too.
  */
-export async function verify(task: VerifyTask): Promise<Judged[] | undefined> {
+export async function verify(task: VerifyTask): Promise<VerifyResult[] | undefined> {
   const { tokens, nows, rulesId, rules = known?.id === rulesId ? known.rules : undefined } = task;
   if (rules === undefined) return undefined;
   if (known === undefined || rulesId > known.id) known = { id: rulesId, rules };
@@ -44,7 +44,11 @@ export async function verify(task: VerifyTask): Promise<Judged[] | undefined> {
   );
 }
 
-async function judge(token: string, { keys, expected }: Rules, now: EpochMs): Promise<Judged> {
+async function judge(
+  token: string,
+  { keys, expected }: Rules,
+  now: EpochMs,
+): Promise<VerifyResult> {
   const startedAt = performance.timeOrigin + performance.now();
   try {
     const verdict = await verifyToken(token, keys, expected, now);
@@ -55,6 +59,6 @@ async function judge(token: string, { keys, expected }: Rules, now: EpochMs): Pr
   } catch (error) {
     return { failure: error instanceof Error ? error.message : String(error) };
   } finally {
-    giveSign();
+    recordHeartbeat();
   }
 }

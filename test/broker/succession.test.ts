@@ -9,7 +9,7 @@ import t, { type Test } from 'tap';
 import { Succession } from '../../src/broker/succession.ts';
 import { addServerOptions, serverConfig } from '../../src/config/server-options.ts';
 import { errorBody, NOT_FOUND } from '../../src/listener/answers.ts';
-import { type HandOverActions, type Heir, handOver } from '../../src/listener/hand-over.ts';
+import { type HandOverActions, handOver, type Successor } from '../../src/listener/hand-over.ts';
 import { isBroker } from '../../src/listener/port-holder.ts';
 import { Metrics } from '../../src/telemetry/metrics/metrics.ts';
 import { ask } from '../support/ask.ts';
@@ -104,12 +104,12 @@ t.test('one that does not hand over is an error, on both sides', async (t) => {
   const folder = ownFolder(t);
   const second = setUp(t, { folder, cluster: 'another' });
   const first = setUp(t);
-  const asked: Partial<Heir>[] = [];
+  const asked: Partial<Successor>[] = [];
   await predecessor(t, second.adminSocket, {
     ...GIVING,
-    offer: (heir) => {
-      asked.push(heir);
-      return first.succession.actions.offer(heir);
+    offer: (successor) => {
+      asked.push(successor);
+      return first.succession.actions.offer(successor);
     },
   });
   t.equal(await second.succession.succeed(), undefined);

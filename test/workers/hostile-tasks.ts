@@ -1,10 +1,10 @@
-import { beat, beating, giveSign } from '../../src/workers/heartbeats.ts';
+import { recordHeartbeat, startHeartbeats, withHeartbeats } from '../../src/workers/heartbeats.ts';
 import { settings } from '../../src/workers/settings.ts';
 import type { VerifyTask } from '../../src/workers/verify.ts';
 
 // Tasks of a worker thread that do what no task should. The token says what.
 
-beat();
+startHeartbeats();
 
 export function ping(): true {
   return true;
@@ -13,13 +13,13 @@ export function ping(): true {
 /** How many tasks this thread has begun. */
 let begun = 0;
 
-export const verify = beating(async ({ tokens }: VerifyTask): Promise<unknown[]> => {
+export const verify = withHeartbeats(async ({ tokens }: VerifyTask): Promise<unknown[]> => {
   return tokens.map(one);
 });
 
 function one(token: string): unknown {
   begun += 1;
-  giveSign();
+  recordHeartbeat();
   const [what, once] = token.split(' ');
   if (once === 'once' && !isFirst()) return { token };
   switch (what) {

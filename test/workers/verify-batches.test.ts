@@ -1,5 +1,5 @@
 import t from 'tap';
-import type { Judged, VerifyTask } from '../../src/workers/verify.ts';
+import type { VerifyResult, VerifyTask } from '../../src/workers/verify.ts';
 import { VerifyBatches } from '../../src/workers/verify-batches.ts';
 import { settle } from '../support/manual-clock.ts';
 import { EXPECTED, ISSUER } from '../tokens/signed-tokens.ts';
@@ -11,7 +11,7 @@ function thread() {
   const sent: VerifyTask[] = [];
   let known: number | undefined;
   const now = { deadly: '', held: undefined as Promise<void> | undefined };
-  const batches = new VerifyBatches(async (task): Promise<Judged[] | undefined> => {
+  const batches = new VerifyBatches(async (task): Promise<VerifyResult[] | undefined> => {
     sent.push(task);
     await now.held;
     if (task.tokens.includes(now.deadly)) throw new Error('the thread died');

@@ -37,6 +37,7 @@ export async function openStore(options: StoreOptions): Promise<RedisSessionStor
     config: redis,
     clusterName: config.clusterName,
     audience: config.tokenAudience,
+    longestFetch: config.flightTimeout,
     maxSessions: config.maxCacheSize,
     holder: {
       restore: (session, kept) => holder().restore(session, kept),

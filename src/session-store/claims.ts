@@ -36,8 +36,12 @@ const TAKE_OVER_SPREAD: DurationMs = 50;
 const LEAST_BUDGET: DurationMs = 1;
 /** By what part of the budget Redis may hold a claim up again after a wait for another's call. */
 const BUDGET_AFTER_WAIT = 0.5;
-/** Sessions of which it is remembered that they were waited for in vain. */
-const MOST_IN_VAIN = 10_000;
+/** Looks at one lease, three times as many as whoever hears nothing takes in half a minute. */
+const MOST_LOOKS = 1_000;
+/** For so many fetches of the longest kind another broker's is waited for, over several claims. */
+const MOST_FETCHES = 2;
+/** Sessions of which it is remembered for how long they were waited for. */
+const MOST_REMEMBERED = 10_000;
 
 /** What {@link Claims} is made from. */
 export interface ClaimsOptions {
@@ -46,6 +50,8 @@ export interface ClaimsOptions {
   readonly random: () => number;
   /** The longest that Redis may hold up a claim. */
   readonly budget: DurationMs;
+  /** The longest that a fetch may take, with its turn in the queue. */
+  readonly longestFetch: DurationMs;
   readonly link: Pick<RedisLink, 'state' | 'script'>;
   /** By the first key of the file, then by the second. */
   readonly names: readonly [Names, ...Names[]];
@@ -64,10 +70,11 @@ export interface ClaimsOptions {
 export class Claims {
   readonly #options: ClaimsOptions;
   /**
-   * Entries that Redis said were being fetched, for as long as anybody would wait. It is not
-   * believed a second time: nothing that it says may keep a session from being fetched for good.
+   * For how long entries were waited for, without Redis ever saying anything but that they are
+   * being fetched. After a while it is not believed: nothing that it says may keep a session from
+   * being fetched for good.
    */
-  readonly #inVain = new LRUCache<string, true>({ max: MOST_IN_VAIN });
+  readonly #waitedFor = new LRUCache<string, DurationMs>({ max: MOST_REMEMBERED });
 
   constructor(options: ClaimsOptions) {
     this.#options = options;
@@ -111,19 +118,20 @@ export class Claims {
     waiter: Waiter,
     { newerThan, patience, signal }: ClaimOptions,
   ): Promise<{ readonly claim: Claim; readonly outcome: LeaseOutcome | undefined }> {
-    const { clock, random, link, names, budget: whole, hears } = this.#options;
+    const { clock, random, link, names, budget: whole, longestFetch, hears } = this.#options;
     const name = names[0].entry(session);
     const deadline = clock.elapsed() + patience;
     let budget = whole;
     let waited = false;
     // A wrong entry is done away with, so that the next look finds another or none.
-    let looksLeft = names.length + 1;
-    while (link.state === 'closed' && budget >= LEAST_BUDGET && looksLeft > 0) {
+    let entriesLeft = names.length + 1;
+    for (let look = 1; look <= MOST_LOOKS; look += 1) {
+      if (link.state !== 'closed' || budget < LEAST_BUDGET || entriesLeft === 0) break;
       const sent = clock.elapsed();
       const found = await this.#ask(session, newerThan, shared, budget).catch(() => undefined);
       budget -= clock.elapsed() - sent;
       if (found === undefined || found.kind === 'none') break;
-      if (found.kind !== 'held') this.#inVain.delete(name);
+      if (found.kind !== 'held') this.#waitedFor.delete(name);
       if (found.kind === 'lease') {
         return { claim: this.#take(session, found.version, signal), outcome: 'taken' };
       }
@@ -132,19 +140,18 @@ export class Claims {
         if (kept !== undefined) {
           return { claim: { kind: 'kept', kept }, outcome: waited ? 'waited' : 'kept' };
         }
-        looksLeft -= 1;
+        entriesLeft -= 1;
         continue;
       }
-      if (this.#inVain.has(name)) break;
+      if ((this.#waitedFor.get(name) ?? 0) >= MOST_FETCHES * longestFetch) break;
       waited = true;
       const left = deadline - clock.elapsed();
-      if (left <= 0 || signal.aborted) {
-        if (!signal.aborted) this.#inVain.set(name, true);
-        return { claim: { kind: 'elsewhere' }, outcome: undefined };
-      }
+      if (left <= 0 || signal.aborted) return { claim: { kind: 'elsewhere' }, outcome: undefined };
       // A little apart, so that not all of them come for a dead broker's lease at once.
       const ends = found.endsIn + TAKE_OVER_AFTER + TAKE_OVER_SPREAD * random();
+      const from = clock.elapsed();
       await waiter.wait(Math.min(left, hears() ? ends : Math.min(ends, DEAF_WAIT)), signal);
+      this.#waitedFor.set(name, (this.#waitedFor.get(name) ?? 0) + clock.elapsed() - from);
       // How long its holder took was no fault of Redis.
       budget = Math.max(budget, whole * BUDGET_AFTER_WAIT);
     }

@@ -17,10 +17,16 @@ export class HeardFlushes {
     this.#names = names;
   }
 
-  /** There was a flush. */
-  hear(choice: FlushChoice, version: number): void {
+  /**
+   * There was a flush.
+   *
+   * @returns Whether that is news: whoever has heard an announcement can repeat it without end.
+   */
+  hear(choice: FlushChoice, version: number): boolean {
     const name = this.#names.flush(choice);
-    this.#versions.set(name, Math.max(version, this.#versions.get(name) ?? 0));
+    if (version <= (this.#versions.get(name) ?? 0)) return false;
+    this.#versions.set(name, version);
+    return true;
   }
 
   /** Whether a session whose fetch began with this version has been flushed since. */

@@ -72,8 +72,9 @@ export class HolderUpdates {
         return;
       case 'flushed':
         versions.hear(said.version);
-        flushes.hear(said.choice, said.version);
-        holder.flushBefore(said.choice, said.version);
+        if (flushes.hear(said.choice, said.version)) {
+          holder.flushBefore(said.choice, said.version);
+        }
         return;
       case 'revoked':
         this.#revoked(said.key, said.fetchedAt, said.by);

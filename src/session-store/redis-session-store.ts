@@ -37,6 +37,8 @@ export interface RedisSessionStoreOptions {
   readonly config: RedisConfig;
   readonly clusterName: string;
   readonly audience: string;
+  /** The longest that a fetch may take: `--flight-timeout`. */
+  readonly longestFetch: DurationMs;
   /** Sessions that are loaded at most. */
   readonly maxSessions: number;
   readonly holder: SessionHolder;
@@ -147,6 +149,7 @@ export class RedisSessionStore implements SessionStore {
           });
     this.#claims = new Claims({
       ...{ clock, random, budget, link, names, leases, waiters, versions, form },
+      longestFetch: options.longestFetch,
       hears: () => this.#subscriber?.hears ?? false,
       open: (entry) => this.#open(entry),
       onLease: options.onLease,

@@ -128,6 +128,7 @@ export async function startStore(
     },
     clusterName: 'production',
     audience: AUDIENCE,
+    longestFetch: 30_000,
     maxSessions: 100,
     holder,
     onCommand: (purpose, result) => {

@@ -8,8 +8,16 @@ import { chartToolsFolder, installChartTools } from './chart-tools.mjs';
 const DEPLOY = fileURLToPath(new URL('../deploy/', import.meta.url));
 const VARIANTS = ['cloud', 'hybrid', 'hybrid-bottlerocket'];
 
-const HEADER = `# Made from the chart by .tools/render-manifests.mjs. Write the name of your cluster for
-# CLUSTER_NAME and that of the image for IMAGE_REPOSITORY.
+const MADE = `# Made from the chart by .tools/render-manifests.mjs.
+`;
+
+const HEADER = `${MADE}# Write the name of your cluster for CLUSTER_NAME and that of the image for IMAGE_REPOSITORY.
+# When you change the tag of the image, or an argument, change the id behind --ready-id and /readyz/
+# as well, to any other: by it the kubelet tells the new pod from the old one on the same ports.
+`;
+
+const REMOVE = `${MADE}# The last step before an uninstall, for all variants: see "Off again" in deploy/README.md. Write
+# the name of the image for IMAGE_REPOSITORY.
 `;
 
 const REGION = `# Write your region for REGION_NAME: hybrid nodes have no metadata service that names it.
@@ -21,15 +29,23 @@ function header(variant) {
 
 /** The manifests as they have to be: path → text. */
 export function renderManifests() {
-  return new Map(
-    VARIANTS.map((variant) => [
+  return new Map([
+    ...VARIANTS.map((variant) => [
       `${DEPLOY}manifests/${variant}.yaml`,
-      header(variant) + render(variant),
+      header(variant) + render([variant]),
     ]),
-  );
+    [
+      `${DEPLOY}manifests/remove.yaml`,
+      REMOVE +
+        render(VARIANTS, [
+          ...['--set', 'removeFromNodes=true'],
+          ...['--show-only', 'templates/daemonset.yaml'],
+        ]),
+    ],
+  ]);
 }
 
-function render(variant) {
+function render(variants, more = []) {
   const { status, stdout, stderr } = spawnSync(
     `${chartToolsFolder()}/helm`,
     [
@@ -37,8 +53,11 @@ function render(variant) {
       // A helm that Go installs takes the cluster for a very old one.
       ...['--kube-version=1.34.1', '--set', 'clusterName=CLUSTER_NAME'],
       ...['--set', 'image.repository=IMAGE_REPOSITORY'],
-      ...(variant === 'cloud' ? [] : ['--set', 'env.AWS_REGION=REGION_NAME']),
-      ...VARIANTS.flatMap((one) => ['--set', `daemonsets.${one}.create=${one === variant}`]),
+      ...(variants[0] === 'cloud' && variants.length === 1
+        ? []
+        : ['--set', 'env.AWS_REGION=REGION_NAME']),
+      ...VARIANTS.flatMap((one) => ['--set', `daemonsets.${one}.create=${variants.includes(one)}`]),
+      ...more,
     ],
     { encoding: 'utf8' },
   );

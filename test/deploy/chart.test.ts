@@ -94,6 +94,7 @@ const COMBINATIONS: Readonly<Record<string, Values>> = {
     resources: { limits: null, requests: null },
     tolerations: null,
   },
+  'to be removed': { removeFromNodes: true, redis: { url: 'redis://host', secretName: 'redis' } },
   surge: {
     updateStrategy: {
       type: 'RollingUpdate',
@@ -115,6 +116,7 @@ t.test('every combination is what the API knows', { skip }, async (t) => {
 
 t.test('the flags of every combination are those of `server`', { skip }, async (t) => {
   for (const [name, values] of Object.entries(COMBINATIONS)) {
+    if (values.removeFromNodes === true) continue;
     for (const daemonSet of ofKind(render(values), 'DaemonSet')) {
       const config = parsed(server(daemonSet).args);
       t.equal(config.clusterName, 'my-cluster', `${name}: ${daemonSet.metadata.name}`);
@@ -152,6 +154,31 @@ t.test('the flags of every combination are those of `server`', { skip }, async (
     ],
   });
   t.equal(hybrid?.maxPodQps, 200, 'a variant’s own flags are its own');
+});
+
+t.test('removed from nodes: one ends before the other begins', { skip }, async (t) => {
+  const daemonsets = { hybrid: { create: true } };
+  const env = { AWS_REGION: 'eu-west-1' };
+  const given = render({ daemonsets, env });
+  const removing = render({ daemonsets, env, removeFromNodes: true });
+  const identity = ({ kind, metadata, spec }: Manifest) => [kind, metadata.name, spec?.selector];
+  t.strictSame(removing.map(identity), given.map(identity), 'they take the place of the others');
+  for (const { metadata, spec } of ofKind(removing, 'DaemonSet')) {
+    t.match(spec.updateStrategy, { rollingUpdate: { maxSurge: 0, maxUnavailable: '100%' } });
+    const { initContainers, containers, volumes, automountServiceAccountToken } =
+      spec.template.spec;
+    t.match(initContainers, [{ args: ['initialize', '--remove'] }], metadata.name);
+    t.strictSame(
+      containers.map(({ name }: Manifest) => name),
+      ['removed'],
+    );
+    t.strictSame(
+      volumes.map(({ name }: Manifest) => name),
+      ['run'],
+      'nothing that may be gone',
+    );
+    t.equal(automountServiceAccountToken, false);
+  }
 });
 
 /** Reads the arguments of a container as the program does. */

@@ -32,6 +32,7 @@ const COMBINATIONS: Readonly<Record<string, Values>> = {
     init: { privileged: false },
     agent: { advertiseProxyPort: true },
   },
+  'to be removed': { daemonsets: ALL_VARIANTS, env: { AWS_REGION: 'a' }, removeFromNodes: true },
   'without a second pod': { updateStrategy: { rollingUpdate: { maxUnavailable: 1 } } },
 };
 

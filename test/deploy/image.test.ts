@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, readFileSync } from 'node:fs';
+import { chmodSync, existsSync, readdirSync, readFileSync } from 'node:fs';
 import t, { type Test } from 'tap';
 import { createNode, type NodeNamespace } from '../../src/simulator/netns.ts';
 import { ask } from '../support/ask.ts';
@@ -182,6 +182,36 @@ t.test('the existing agent’s pod, with this image', { skip }, async (t) => {
     t.match(stdout, /going on without an admin socket/, 'for which it has no volume');
     t.notMatch(stdout, /two brokers/);
   }
+});
+
+t.test('the pod that removes leaves nothing behind, and waits', { skip }, async (t) => {
+  const files = imageFiles(t);
+  const place = await bareNode(t);
+  const [initialize] = podSpecs()['pod-identity-broker'].initContainers;
+  t.equal((await runContainer({ ...place, files, container: initialize }).ended).code, 0);
+  t.not(readdirSync(place.volumes.run).length, 0);
+
+  const [removing] = ofKind(render({ removeFromNodes: true }), 'DaemonSet');
+  const { initContainers, containers } = removing.spec.template.spec;
+  const { code, stdout } = await runContainer({ ...place, files, container: initContainers[0] })
+    .ended;
+  t.equal(code, 0, stdout);
+  t.match(stdout, /link removed/);
+  t.match(stdout, /tcp_migrate_req switched off/);
+  t.strictSame(readdirSync(place.volumes.run), []);
+  const [container] = containers;
+  const waiting = runContainer({ ...place, files, container, entrypoint: container.command });
+  const again = runContainer({ ...place, files, container: initContainers[0] });
+  t.equal((await again.ended).code, 0, 'where there is nothing left');
+  let ended = false;
+  void waiting.ended.then(() => {
+    ended = true;
+  });
+  await until(() => {
+    waiting.stop();
+    return ended;
+  }, 'it does not end');
+  t.equal((await waiting.ended).code, 0);
 });
 
 t.test('a container without privileges initializes too', { skip }, async (t) => {

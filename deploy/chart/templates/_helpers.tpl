@@ -96,7 +96,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{- /* Beside the old pod, unless told otherwise, or ports are declared, which only one can have. */ -}}
 {{- define "broker.updateStrategy" -}}
-{{- if .Values.updateStrategy }}
+{{- if .Values.removeFromNodes }}
+{{- /* Nothing is handed over: the broker ends first, on all nodes at once. */ -}}
+{{- dict "type" "RollingUpdate" "rollingUpdate" (dict "maxSurge" 0 "maxUnavailable" "100%") | toYaml }}
+{{- else if .Values.updateStrategy }}
 {{- toYaml .Values.updateStrategy }}
 {{- else if .Values.agent.advertiseProxyPort }}
 {{- dict "type" "RollingUpdate" "rollingUpdate" (dict "maxUnavailable" "10%") | toYaml }}

@@ -21,7 +21,7 @@ export type LeaseOutcome =
   | 'waited'
   /** A lease of this broker was not renewed in time. */
   | 'lost'
-  /** This broker is to call because Redis could not be asked. */
+  /** This broker is to call because Redis could not be asked, or was not believed. */
   | 'redis-unavailable';
 
 /** Less left than this is no use to whoever asks. */

@@ -1,15 +1,15 @@
 import type { DurationMs, EpochMs } from '../clock.ts';
 import type { Entries, Entry, Rejection } from './entries.ts';
 import type { Names } from './names.ts';
-import type { RedisLink, Script } from './redis-link.ts';
-import type { EntryState } from './replies.ts';
 import {
   entriesScript,
   entryStatesScript,
   flushesScript,
   listScript,
   versionScript,
-} from './scripts.ts';
+} from './reading-scripts.ts';
+import type { RedisLink, Script } from './redis-link.ts';
+import type { EntryState } from './replies.ts';
 import type { HeldSession, KeptCredentials, RevokedBy, StoredSession } from './session-store.ts';
 
 /** Entries read in one go: opening so many holds the main thread up for a few milliseconds. */

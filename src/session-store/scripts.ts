@@ -1,110 +1,18 @@
 import type { DurationMs, EpochMs } from '../clock.ts';
-import { ENTRY_FIELDS, type Entry, MOST_SEALED } from './entries.ts';
+import type { Entry } from './entries.ts';
+import { FIELDS, HELPERS, REMEMBERED } from './lua.ts';
 import type { Script } from './redis-link.ts';
 import {
-  type EntryState,
   type Found,
   type KeepResult,
-  MOST_NAME,
   readCount,
-  readEntries,
-  readEntryStates,
   readFound,
   readKeepResult,
-  readNames,
   readVersion,
-  readVersions,
 } from './replies.ts';
 import type { RevokedBy } from './session-store.ts';
 
-// The few steps that have to be one, as scripts. An entry is a hash of `g` (version), `t`
-// (fetched at), `e` (expires at) and `v` (sealed). One that was revoked leaves `t` and `r` (why)
-// behind until its credentials expire: whoever still holds what was fetched by then must not put
-// it back. Versions are microseconds by the clock of Redis, but never the same or an earlier one
-// twice: whatever happens to that clock, a flush is later than all that began before it.
-//
-// What somebody else has written in the place of any of these (another type, no number, a time
-// that cannot be, megabytes) is done away with as it is met: it must not hold anything up for
-// longer than that.
-//
-// Announcements are not what a script is for: where the ACL forbids them, the rest is done.
-
-/** Flushes and the sequence are remembered for two days: longer than any credentials live. */
-const REMEMBERED: DurationMs = 2 * 24 * 60 * 60_000;
-/** By how much a time or a version may be later than Redis' own clock says it is, in microseconds. */
-const MOST_AHEAD = 24 * 60 * 60_000_000;
-/** Longer than any version or time. */
-const MOST_DIGITS = 64;
-
-const HELPERS = `
-local function microseconds()
-  local time = redis.call('TIME')
-  return time[1] * 1000000 + time[2]
-end
-local function text(key)
-  local length = redis.pcall('STRLEN', key)
-  if type(length) == 'table' or length > ${MOST_DIGITS} then return 'no number' end
-  return redis.call('GET', key) or '0'
-end
-local function remember(key, version)
-  local digits = string.format('%.0f', version)
-  redis.call('SET', key, digits, 'PX', ${REMEMBERED})
-  return digits
-end
-local function advance(key)
-  local version = microseconds()
-  local before = tonumber(text(key))
-  if before and before >= version and before <= version + ${MOST_AHEAD} then
-    version = before + 1
-  end
-  return remember(key, version)
-end
--- Rather flush once too often than not at all.
-local function flushed_at(key)
-  local at, now = tonumber(text(key)), microseconds()
-  if at and at >= 0 and at <= now + ${MOST_AHEAD} then return at end
-  remember(key, now)
-  return now
-end
-local function latest(from, to)
-  local found = 0
-  for i = from, to do
-    local at = flushed_at(KEYS[i])
-    if at > found then found = at end
-  end
-  return found
-end
-local function fields(key, ...)
-  for _, field in ipairs({...}) do
-    local length = redis.pcall('HSTRLEN', key, field)
-    if type(length) == 'table' or length > (field == 'v' and ${MOST_SEALED} or ${MOST_DIGITS}) then
-      redis.call('DEL', key)
-      return {}
-    end
-  end
-  return redis.call('HMGET', key, ...)
-end
--- When an entry was fetched, in milliseconds; nil where there is none.
-local function fetched_at(found, key, index)
-  if not found[index] then return nil end
-  local at = tonumber(found[index])
-  if at and at >= 0 and at * 1000 <= microseconds() + ${MOST_AHEAD} then return at end
-  redis.call('DEL', key)
-  return nil
-end
-local function mend_index(key)
-  local kind = redis.call('TYPE', key).ok
-  if kind ~= 'zset' and kind ~= 'none' then redis.call('DEL', key) end
-end
-local function add_to_index(key, name, expires, now)
-  mend_index(key)
-  redis.call('ZADD', key, expires, name)
-  redis.call('ZREMRANGEBYSCORE', key, '-inf', '(' .. now)
-  redis.call('PEXPIRE', key, ${REMEMBERED})
-end
-`;
-
-const FIELDS = ENTRY_FIELDS.map((field) => `'${field}'`).join(', ');
+// The steps that change something, each in one; `lua.ts` says what they work on.
 
 const CLAIM = `${HELPERS}
 local entries = tonumber(ARGV[1])
@@ -330,87 +238,6 @@ export function indexScript(
     args: [expiresAt, name, Math.floor(now)],
     read: readCount,
   };
-}
-
-const LIST = `${HELPERS}
-mend_index(KEYS[1])
-local found = redis.call('ZREVRANGEBYSCORE', KEYS[1], '+inf', '(' .. ARGV[1], 'LIMIT', 0, ARGV[2])
-local names = {}
-for _, name in ipairs(found) do
-  if #name <= ${MOST_NAME} and string.sub(name, 1, #ARGV[3]) == ARGV[3] then
-    names[#names + 1] = name
-  else
-    redis.call('ZREM', KEYS[1], name)
-  end
-end
-return names
-`;
-
-/**
- * Lists the entries that this node holds and that have not expired: those that live longest.
- *
- * @param prefix - What the names of entries begin with.
- */
-export function listScript(
-  index: string,
-  prefix: string,
-  now: EpochMs,
-  most: number,
-): Script<readonly string[]> {
-  return { text: LIST, keys: [index], args: [now, most, prefix], read: readNames(prefix) };
-}
-
-const READ_ENTRIES = `${HELPERS}
-local all = {}
-for i, key in ipairs(KEYS) do
-  local found = fields(key, ${FIELDS})
-  all[i] = {found[1] or false, found[2] or false, found[3] or false, found[4] or false}
-end
-return all
-`;
-
-/** Reads entries, each of them or nothing. */
-export function entriesScript(names: readonly string[]): Script<readonly (Entry | undefined)[]> {
-  return { text: READ_ENTRIES, keys: names, args: [], read: readEntries(names) };
-}
-
-const READ_STATES = `${HELPERS}
-local all = {}
-for i, key in ipairs(KEYS) do
-  local found = fields(key, 't', 'r')
-  if not fetched_at(found, key, 1) then found = {} end
-  local by = found[2] and (found[2] == 'denied' and 'denied' or 'refused')
-  all[i] = {found[1] or false, by or false}
-end
-return all
-`;
-
-/** Reads where entries stand. */
-export function entryStatesScript(names: readonly string[]): Script<readonly EntryState[]> {
-  return { text: READ_STATES, keys: names, args: [], read: readEntryStates(names.length) };
-}
-
-const READ_FLUSHES = `${HELPERS}
-local all = {}
-for i, key in ipairs(KEYS) do all[i] = string.format('%.0f', flushed_at(key)) end
-return all
-`;
-
-/** Reads when sessions were last flushed; 0: never. */
-export function flushesScript(flushes: readonly string[]): Script<readonly number[]> {
-  return { text: READ_FLUSHES, keys: flushes, args: [], read: readVersions(flushes.length) };
-}
-
-const READ_VERSION = `${HELPERS}
-local now = microseconds()
-local given = tonumber(text(KEYS[1]))
-if given and given > now and given <= now + ${MOST_AHEAD} then now = given end
-return string.format('%.0f', now)
-`;
-
-/** Reads the latest version that was given out, or would be now. */
-export function versionScript(sequence: string): Script<number> {
-  return { text: READ_VERSION, keys: [sequence], args: [], read: readVersion };
 }
 
 /** How long something is kept whose credentials expire then; Redis takes whole milliseconds. */

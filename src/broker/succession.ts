@@ -48,7 +48,7 @@ export class Succession {
    */
   async succeed(): Promise<Predecessor | undefined> {
     const { config, log, sessions, metrics, clock } = this.#options;
-    const predecessor = await Predecessor.find(config.adminSocket, config).catch((error) => {
+    const predecessor = await Predecessor.find(config.adminSocket, config, clock).catch((error) => {
       if (!(error instanceof NoHandOverError)) throw error;
       this.meets(error.message);
     });

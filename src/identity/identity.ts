@@ -72,7 +72,7 @@ export class Identity {
   }
 
   /** The token, if it was verified before and is valid now; this is the way of every hit. */
-  recall(token: string, now: number): VerifiedToken | undefined {
+  recall(token: string, now: EpochMs): VerifiedToken | undefined {
     return this.#verified.get(token, now);
   }
 

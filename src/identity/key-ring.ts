@@ -1,5 +1,5 @@
 import type { JSONWebKeySet, JWK } from 'jose';
-import type { Clock, DurationMs, EpochMs, Timer } from '../clock.ts';
+import type { Clock, DurationMs, EpochMs, MonotonicMs, Timer } from '../clock.ts';
 import type { Log } from '../telemetry/log.ts';
 import { CLOCK_TOLERANCE } from '../tokens/claims.ts';
 import type { KeySet } from '../tokens/verify.ts';
@@ -52,10 +52,10 @@ export class KeyRing {
   #proven = false;
   #lastFetchFailed = false;
   #fetching: Promise<boolean> | undefined;
-  #unknownKeyAt: DurationMs = Number.NEGATIVE_INFINITY;
+  #unknownKeyAt: MonotonicMs = Number.NEGATIVE_INFINITY;
   #kept: CachedKeys | undefined;
   #search: Promise<void> | undefined;
-  #waitedSince: DurationMs | undefined;
+  #waitedSince: MonotonicMs | undefined;
   #timer: Timer | undefined;
   #unknownKeyTimer: Timer | undefined;
   readonly #listeners = new Set<() => void>();

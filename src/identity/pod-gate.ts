@@ -1,4 +1,4 @@
-import type { Clock, DurationMs, EpochMs } from '../clock.ts';
+import type { Clock, DurationMs, EpochMs, MonotonicMs } from '../clock.ts';
 import type { Basis, NodePod, NodePods } from '../kubernetes/node-pods.ts';
 import type { Found, PodLookup } from '../kubernetes/pod-lookup.ts';
 import { canonicalAddress } from '../network/canonical-address.ts';
@@ -30,7 +30,7 @@ export interface Bearer {
   readonly pod: PodIdentity;
   admission?: Admission | undefined;
   /** When the API server was last asked about its pod though that was known. */
-  askedAt?: DurationMs | undefined;
+  askedAt?: MonotonicMs | undefined;
 }
 
 /** What {@link PodGate} is made from. */

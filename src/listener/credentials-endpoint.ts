@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import type { Clock, DurationMs } from '../clock.ts';
+import type { Clock, MonotonicMs } from '../clock.ts';
 import { LINK_LOCAL_HOSTS } from '../config/config.ts';
 import type { CredentialRequests } from '../sessions/credential-requests.ts';
 import type { BoundedLines } from '../telemetry/bounded-lines.ts';
@@ -125,7 +125,7 @@ export class CredentialsEndpoint {
     this.#fail(response, answer, trace);
   }
 
-  #count(status: number, outcome: RequestOutcome, startedAt: DurationMs, socket: Socket): void {
+  #count(status: number, outcome: RequestOutcome, startedAt: MonotonicMs, socket: Socket): void {
     const { metrics, clock, lines } = this.#options;
     const duration = clock.elapsed() - startedAt;
     metrics.requests.answered(status, outcome, duration);
@@ -249,7 +249,7 @@ export class CredentialsEndpoint {
 interface Asked {
   readonly token: string;
   readonly socket: Socket;
-  readonly startedAt: DurationMs;
+  readonly startedAt: MonotonicMs;
 }
 
 /** Whether a body follows (RFC 9112, section 6): it would be read to the end for nothing. */

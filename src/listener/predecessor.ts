@@ -2,8 +2,7 @@ import { once } from 'node:events';
 import { type ClientRequest, type IncomingMessage, request } from 'node:http';
 import { dirname } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
-import { setTimeout as pause } from 'node:timers/promises';
-import type { DurationMs } from '../clock.ts';
+import type { Clock, DurationMs } from '../clock.ts';
 import type { FlushChoice } from '../session-store/session-store.ts';
 import {
   HAND_OVER_PATH,
@@ -29,6 +28,7 @@ export class Predecessor {
   readonly sessions: readonly HandedSession[];
   /** Resolves when its process is gone. */
   readonly gone: Promise<void>;
+  readonly #clock: Clock;
   readonly #asked: ClientRequest;
   readonly #lines: AsyncIterator<string>;
   #isGone = false;
@@ -36,12 +36,14 @@ export class Predecessor {
   #answered: Promise<unknown> = Promise.resolve();
 
   private constructor(
+    clock: Clock,
     asked: ClientRequest,
     answer: IncomingMessage,
     lines: AsyncIterator<string>,
     sessions: readonly HandedSession[],
   ) {
     this.sessions = sessions;
+    this.#clock = clock;
     this.#asked = asked;
     this.#lines = lines;
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -57,10 +59,15 @@ export class Predecessor {
    *
    * @param socketPath - Where both have their admin socket.
    * @param successor - What this broker is.
+   * @param clock - What its answers are timed by.
    * @returns Undefined where no broker listens.
    * @throws NoHandOverError saying why, where one does and does not hand over.
    */
-  static async find(socketPath: string, successor: Successor): Promise<Predecessor | undefined> {
+  static async find(
+    socketPath: string,
+    successor: Successor,
+    clock: Clock,
+  ): Promise<Predecessor | undefined> {
     const asked = request({ socketPath, method: 'POST', path: HAND_OVER_PATH, agent: false });
     // What goes wrong is heard of by those who wait, or means that it is gone.
     asked.on('error', () => undefined);
@@ -72,17 +79,17 @@ export class Predecessor {
           port: successor.port,
         }),
       );
-      const [answer] = (await within(once(asked, 'response'))) as [IncomingMessage];
+      const [answer] = (await within(clock, once(asked, 'response'))) as [IncomingMessage];
       answer.on('error', () => undefined);
       // What comes from where others can write is not to be trusted with pods.
       await ownFolder(dirname(socketPath));
       if (answer.statusCode !== 200) throw new Error(`it answers ${answer.statusCode}`);
       const reader: Interface = createInterface({ input: answer });
       const lines = reader[Symbol.asyncIterator]();
-      const offer = await nextLine<HandOverOffer>(lines);
+      const offer = await nextLine<HandOverOffer>(clock, lines);
       if (offer.refused !== undefined) throw new Error(offer.refused);
       const known = offer.version === HAND_OVER_VERSION;
-      return new Predecessor(asked, answer, lines, (known && offer.sessions) || []);
+      return new Predecessor(clock, asked, answer, lines, (known && offer.sessions) || []);
     } catch (error) {
       asked.destroy();
       const { code, message } = error as NodeJS.ErrnoException;
@@ -117,7 +124,7 @@ export class Predecessor {
   #ask(question: object): Promise<unknown> {
     const asked = this.#answered.then(() => {
       this.#asked.write(line(question));
-      return nextLine(this.#lines);
+      return nextLine(this.#clock, this.#lines);
     });
     this.#answered = asked.catch(() => undefined);
     return asked;
@@ -128,23 +135,22 @@ function line(content: object): string {
   return `${JSON.stringify(content)}\n`;
 }
 
-async function nextLine<T>(lines: AsyncIterator<string>): Promise<T> {
-  const { value, done } = await within(lines.next());
+async function nextLine<T>(clock: Clock, lines: AsyncIterator<string>): Promise<T> {
+  const { value, done } = await within(clock, lines.next());
   if (done === true) throw new Error('it has ended the hand-over');
   return JSON.parse(value) as T;
 }
 
-async function within<T>(answer: Promise<T>): Promise<T> {
-  const tooLate = new AbortController();
+async function within<T>(clock: Clock, answer: Promise<T>): Promise<T> {
+  const late = Promise.withResolvers<never>();
+  const timer = clock.setTimeout(
+    () => late.reject(new Error(`no answer within ${TIMEOUT / 1_000} s`)),
+    TIMEOUT,
+  );
   try {
-    return await Promise.race([
-      answer,
-      pause(TIMEOUT, undefined, { signal: tooLate.signal }).then(() => {
-        throw new Error(`no answer within ${TIMEOUT / 1_000} s`);
-      }),
-    ]);
+    return await Promise.race([answer, late.promise]);
   } finally {
-    tooLate.abort();
+    clock.clearTimeout(timer);
     answer.catch(() => undefined);
   }
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { type IncomingMessage, request, type ServerResponse } from 'node:http';
 import { connect, type Socket } from 'node:net';
-import type { Clock, DurationMs } from '../clock.ts';
+import type { Clock, DurationMs, MonotonicMs } from '../clock.ts';
 
 /** How long one address may take to answer a probe. */
 const TIMEOUT: DurationMs = 900;
@@ -52,7 +52,7 @@ export class Probes {
   /** A successor is there, whose readiness this process must not be taken for. */
   succeeded = false;
   readonly #latest: Partial<
-    Record<'ready' | 'healthy', { readonly at: number; readonly health: Promise<Health> }>
+    Record<'ready' | 'healthy', { readonly at: MonotonicMs; readonly health: Promise<Health> }>
   > = {};
   /** Local ends of the connections that are open to be probed. */
   readonly #ends = new Set<string>();

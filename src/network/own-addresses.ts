@@ -1,5 +1,5 @@
 import { networkInterfaces } from 'node:os';
-import type { Clock, DurationMs } from '../clock.ts';
+import type { Clock, DurationMs, MonotonicMs } from '../clock.ts';
 import { canonicalAddress } from './canonical-address.ts';
 
 /** How long what is known is good. */
@@ -12,7 +12,7 @@ export class OwnAddresses {
   readonly #clock: Clock;
   readonly #read: () => readonly string[];
   #known: ReadonlySet<string> = new Set();
-  #readAt = Number.NEGATIVE_INFINITY;
+  #readAt: MonotonicMs = Number.NEGATIVE_INFINITY;
 
   /** @param read - Default: what the kernel says. */
   constructor(clock: Clock, read: () => readonly string[] = ofInterfaces) {

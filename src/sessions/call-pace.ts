@@ -1,4 +1,4 @@
-import type { Clock, DurationMs } from '../clock.ts';
+import type { Clock, DurationMs, MonotonicMs } from '../clock.ts';
 
 /** How a call to EKS Auth ended, as far as the pace of the next ones goes. */
 export type CallResult =
@@ -50,12 +50,12 @@ export class CallPace {
   #mode: PaceMode = 'unlimited';
   #rate = Number.POSITIVE_INFINITY;
   #failures = 0;
-  #answers: DurationMs[] = [];
-  #changedAt: DurationMs = 0;
+  #answers: MonotonicMs[] = [];
+  #changedAt: MonotonicMs = 0;
   /** The latest throttle or failure. */
-  #troubleAt: DurationMs = Number.NEGATIVE_INFINITY;
-  #backedOffAt: DurationMs = 0;
-  #earliest: DurationMs = 0;
+  #troubleAt: MonotonicMs = Number.NEGATIVE_INFINITY;
+  #backedOffAt: MonotonicMs = 0;
+  #earliest: MonotonicMs = 0;
 
   /**
    * @param ceiling - Calls a second never to be exceeded. Default is no bound.
@@ -76,7 +76,7 @@ export class CallPace {
   }
 
   /** When the next call may start; not after now means at once. */
-  get earliest(): DurationMs {
+  get earliest(): MonotonicMs {
     return this.#earliest;
   }
 
@@ -97,7 +97,7 @@ export class CallPace {
     else this.#failed(now);
   }
 
-  #answered(now: DurationMs): void {
+  #answered(now: MonotonicMs): void {
     this.#failures = 0;
     this.#answers.push(now);
     this.#forgetAnswers(now);
@@ -114,14 +114,14 @@ export class CallPace {
    * A service throttles sooner than it grants: of calls that were under way together, the
    * first throttle comes before the answers that tell what the quota is.
    */
-  #hearLateAnswers(now: DurationMs): void {
+  #hearLateAnswers(now: MonotonicMs): void {
     const observed = this.#answers.length * BACK_OFF;
     if (observed <= this.#grown(now)) return;
     this.#set(now, observed);
     this.#earliest = Math.min(this.#earliest, now + 1_000 / observed);
   }
 
-  #throttled(now: DurationMs): void {
+  #throttled(now: MonotonicMs): void {
     this.#failures = 0;
     this.#forgetAnswers(now);
     // Calls that were under way together are throttled together: they count once.
@@ -135,7 +135,7 @@ export class CallPace {
     this.#earliest = Math.max(this.#earliest, now + 1_000 / this.#rate);
   }
 
-  #failed(now: DurationMs): void {
+  #failed(now: MonotonicMs): void {
     this.#failures = this.#forgotten(now) ? 1 : this.#failures + 1;
     this.#troubleAt = now;
     if (this.#failures < TROUBLE) return;
@@ -146,7 +146,7 @@ export class CallPace {
   }
 
   /** Whether the last trouble is so long ago that the bound no longer holds. */
-  #forgotten(now: DurationMs): boolean {
+  #forgotten(now: MonotonicMs): boolean {
     return now - this.#troubleAt > FORGET_AFTER;
   }
 
@@ -156,18 +156,18 @@ export class CallPace {
     this.#earliest = 0;
   }
 
-  #set(now: DurationMs, rate: number): void {
+  #set(now: MonotonicMs, rate: number): void {
     this.#rate = rate;
     this.#changedAt = now;
   }
 
-  #grown(now: DurationMs): number {
+  #grown(now: MonotonicMs): number {
     if (this.#forgotten(now)) return Number.POSITIVE_INFINITY;
     if (this.#mode !== 'throttled') return this.#rate;
     return this.#rate * (1 + (GROWTH * Math.max(0, now - this.#changedAt)) / 1_000);
   }
 
-  #forgetAnswers(now: DurationMs): void {
+  #forgetAnswers(now: MonotonicMs): void {
     const first = this.#answers.findIndex((at) => at > now - WINDOW);
     this.#answers = first < 0 ? [] : this.#answers.slice(first);
   }

@@ -236,7 +236,7 @@ export class CallQueue {
 
   /** Who is next, and when: the first in order who may start now, else whoever may soonest. */
   #next(now: MonotonicMs): { priority: CallPriority; place: number; at: MonotonicMs } | undefined {
-    let soonest: { priority: CallPriority; place: number; at: DurationMs } | undefined;
+    let soonest: { priority: CallPriority; place: number; at: MonotonicMs } | undefined;
     for (const priority of ORDER) {
       const budget = priority === 'renewal' ? now + this.#renewals.wait(now) : now;
       for (const [place, { notBefore }] of this.#waiting[priority].entries()) {

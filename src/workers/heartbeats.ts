@@ -1,6 +1,6 @@
 import { readFileSync, readlinkSync } from 'node:fs';
 import { threadId, workerData } from 'node:worker_threads';
-import type { DurationMs } from '../clock.ts';
+import type { DurationMs, MonotonicMs } from '../clock.ts';
 
 /** How often a thread gives a sign of life. */
 const INTERVAL: DurationMs = 150;
@@ -18,7 +18,7 @@ export interface TaskState {
 /** The last that was seen of a thread. */
 interface Seen {
   readonly count: number;
-  readonly at: DurationMs;
+  readonly at: MonotonicMs;
   readonly used: DurationMs;
 }
 
@@ -54,7 +54,7 @@ export class Heartbeats {
   silentFor<Thread extends { readonly threadId: number }>(
     threads: readonly Thread[],
     silence: DurationMs,
-    now: DurationMs,
+    now: MonotonicMs,
     excused: boolean,
   ): Thread[] {
     const ids = new Set(threads.map((thread) => thread.threadId));

@@ -1,6 +1,6 @@
 import type { Worker } from 'node:worker_threads';
 import { Piscina } from 'piscina';
-import type { Clock, DurationMs } from '../clock.ts';
+import type { Clock, DurationMs, MonotonicMs } from '../clock.ts';
 import type { GetRequest } from '../http/get-request.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { ApiOutcome, ApiRequestTask } from './api-request.ts';
@@ -69,7 +69,7 @@ export class WorkerPool implements Workers {
   #up: Promise<void>;
   #ready = false;
   #closed = false;
-  #watchedAt: DurationMs;
+  #watchedAt: MonotonicMs;
 
   /** Starts the threads. */
   constructor(options: WorkerPoolOptions) {

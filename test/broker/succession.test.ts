@@ -121,6 +121,29 @@ t.test('one that does not hand over is an error, on both sides', async (t) => {
   t.match(second.lines[0]?.reason, /it is of the cluster demo/);
 });
 
+t.test('one that says nothing is waited for two seconds', async (t) => {
+  const { clock, lines, succession, count, adminSocket } = setUp(t);
+  let asked = false;
+  const silent = createServer(() => {
+    asked = true;
+  });
+  silent.listen(adminSocket);
+  await once(silent, 'listening');
+  t.teardown(() => {
+    silent.closeAllConnections();
+    silent.close();
+  });
+  const found = succession.succeed();
+  await until(() => asked, 'it is asked');
+  await clock.advance(1_999);
+  t.equal(await count('refused'), 0);
+  await clock.advance(1);
+  t.equal(await found, undefined);
+  t.equal(await count('refused'), 1);
+  t.match(lines, [{ level: 'error', reason: /no answer within 2 s/ }]);
+  t.equal(clock.pending, 0);
+});
+
 t.test('a port that another broker has, whose socket is elsewhere', async (t) => {
   const { lines, succession, count } = setUp(t);
   t.equal(await succession.succeed(), undefined, 'nobody is on the socket');

@@ -43,9 +43,13 @@ export interface Preview {
 export interface IdentityOptions {
   /** `alternatives`: what else the time may be, where that is in doubt. */
   readonly clock: Clock & { readonly alternatives?: readonly EpochMs[] };
+  /** Verify on threads of their own. */
   readonly workers: Pick<Workers, 'verify'>;
+  /** The issuer's keys. */
   readonly keyRing: KeyRing;
+  /** What tokens have to say. */
   readonly expected: ClaimExpectations;
+  /** Tokens remembered at once, at least 1. */
   readonly maxVerifiedTokens: number;
   /** Requests a second with one token; 0: no bound. */
   readonly maxPodQps: number;

@@ -10,8 +10,10 @@ const RETRY_INTERVAL: DurationMs = 5_000;
 
 /** What {@link IssuerSearch} is made from. */
 export interface IssuerSearchOptions {
+  /** Is told what was found. */
   readonly keyRing: KeyRing;
   readonly workers: Pick<Workers, 'fetchDocument'>;
+  /** Undefined: there is no way to it. */
   readonly apiServer: ApiServerAccess | undefined;
   readonly clock: Clock;
   readonly log: Log;

@@ -20,7 +20,9 @@ export interface KeySource {
 
 /** What the sources are made from. */
 export interface KeySourceOptions {
+  /** What {@link SOURCE_TIMEOUT} is measured by. */
   readonly clock: Clock;
+  /** Fetch documents on threads of their own. */
   readonly workers: Pick<Workers, 'fetchDocument'>;
   /** A JWK Set on disk; undefined: none. */
   readonly jwksFile: string | undefined;

@@ -30,6 +30,7 @@ export const CREDENTIALS_PATH = '/v1/credentials';
 
 /** What {@link CredentialsEndpoint} is made from. */
 export interface CredentialsEndpointOptions {
+  /** Answers whoever asks with a token. */
   readonly requests: CredentialRequests;
   readonly metrics: Metrics;
   readonly log: Log;
@@ -37,8 +38,10 @@ export interface CredentialsEndpointOptions {
   readonly faults: RepeatedFaults;
   /** A line a request, where the log has debug lines. */
   readonly lines: BoundedLines | undefined;
+  /** Addresses that pods may ask for by name, beside the two of EKS. */
   readonly bindHosts: readonly string[];
   readonly clock: Clock;
+  /** Bounds what one source may ask for. */
   readonly sources: Sources;
   /** What the broker's own probes send, so that they are not counted. */
   readonly probeSecret: () => string;

@@ -50,9 +50,11 @@ const PARSE_ERROR_STATUS: Readonly<Record<string, string>> = {
 
 /** What {@link createHttpServer} needs. */
 export interface HttpServerOptions {
+  /** Answers a request; must not throw. */
   readonly handler: RequestListener;
   /** A line for what cannot be parsed, where the log has debug lines. */
   readonly lines: BoundedLines | undefined;
+  /** Bounds connections, and what each source may hold of them. */
   readonly sources: Sources;
   /** Called with the status of an answer to what could not be parsed. */
   readonly onParseError: (status: number) => void;

@@ -37,7 +37,9 @@ export interface ListenerOptions {
   readonly config: Config;
   readonly log: Log;
   readonly metrics: Metrics;
+  /** Answers whoever asks with a token. */
   readonly requests: CredentialRequests;
+  /** Whether there is a thread to verify with; asked by the probes. */
   readonly workersReady: () => boolean;
   /** Makes spans, where traces are collected. */
   readonly tracing: Tracing | undefined;

@@ -21,7 +21,9 @@ export class ListenError extends Error {
 
 /** How to listen. */
 export interface ListenOptions {
+  /** One address, of either family. */
   readonly host: string;
+  /** Waited for, if somebody else has it. */
   readonly port: number;
   readonly clock: Clock;
   readonly log: Log;

@@ -16,6 +16,7 @@ const IDLE_TIMEOUT = 5_000;
 
 /** What {@link createOperatorServer} needs. */
 export interface OperatorServerOptions {
+  /** Answers a request; must not throw. */
   readonly handler: RequestListener;
   /** Bounds those who ask: one connection is one request. */
   readonly sources: Sources;

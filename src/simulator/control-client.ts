@@ -26,6 +26,7 @@ export interface RemotePod extends PodView {
 export interface RemoteMintOptions {
   /** A pod's, with its `namespace`; default: one of its own in `default`. */
   pod?: string;
+  /** The pod's. */
   namespace?: string;
   /** Over the claims; `null` removes one. */
   claims?: Record<string, unknown>;
@@ -33,6 +34,7 @@ export interface RemoteMintOptions {
   kubernetes?: Record<string, unknown>;
   /** Over the header; `null` removes a member. */
   header?: Record<string, unknown>;
+  /** Default is that of all tokens. */
   lifetimeMs?: DurationMs;
   /** Signs with a key that is not published, under the current key's `kid`. */
   foreignKey?: boolean;

@@ -11,8 +11,11 @@ export interface EKSOptions {
   door: FrontDoor;
   clusterName: string;
   clusterArn: string;
+  /** The `iss` of tokens. */
   issuer: string;
+  /** Said to be the endpoint of the API server. */
   url: string;
+  /** The cluster's. */
   createdAt: EpochMs;
   associations: Associations;
 }

@@ -7,7 +7,9 @@ import type { IssuerKeys } from './issuer-keys.ts';
 /** What the issuer's endpoint works with. */
 export interface IssuerOptions {
   clock: Clock;
+  /** The `iss` of tokens; its path is where it answers. */
   issuer: string;
+  /** Published, and signed with. */
   keys: IssuerKeys;
   faults: Faults;
 }

@@ -61,11 +61,14 @@ export interface KubeletOptions {
   clock: Clock;
   /** The API server's clock, which dates the tokens. */
   now: () => EpochMs;
+  /** Tokens are signed with the current one. */
   keys: IssuerKeys;
+  /** The `iss` of tokens. */
   issuer: string;
   region: string;
   /** Milliseconds. */
   tokenLifetime: DurationMs;
+  /** Where token files go; undefined: nowhere. */
   tokenDirectory: string | undefined;
 }
 

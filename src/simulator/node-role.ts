@@ -4,10 +4,12 @@ import { base32 } from './random.ts';
 
 /** What the node's role needs to know. */
 export interface NodeRoleOptions {
+  /** Makes credentials, and knows them again. */
   authority: CredentialAuthority;
   account: string;
   partition: string;
   serviceNow: () => EpochMs;
+  /** The first; undefined: new ones. */
   credentials: Credentials | undefined;
 }
 

@@ -7,7 +7,9 @@ import type { Workers } from './pool.ts';
 
 /** What {@link EksAuthCaller} is made from. */
 export interface EksAuthCallerOptions {
+  /** Make the calls. */
   readonly workers: Pick<Workers, 'assumeRole'>;
+  /** The node's own, to sign with. */
   readonly credentials: {
     get(): Promise<NodeCredentials>;
     refresh(): Promise<NodeCredentials>;

@@ -46,6 +46,7 @@ export interface Workers {
 export interface WorkerPoolOptions {
   /** How many threads; they stay until the pool is closed. */
   readonly threads: number;
+  /** What each thread starts with. */
   readonly settings: Omit<WorkerSettings, 'heartbeats'>;
   readonly clock: Clock;
   readonly log: Log;

@@ -3,12 +3,17 @@ import type { DurationMs } from '../clock.ts';
 
 /** What every worker thread is given when it starts (as worker data, so plain values only). */
 export interface WorkerSettings {
+  /** The cluster that calls are for. */
   readonly clusterName: string;
   /** EKS Auth, where it is not the region's own. */
   readonly endpoint: string | undefined;
+  /** Call the region's FIPS endpoint. */
   readonly fips: boolean;
+  /** Time to connect to EKS Auth. */
   readonly connectTimeout: DurationMs;
+  /** Time for one attempt at a call, from its start to the last byte. */
   readonly attemptTimeout: DurationMs;
+  /** Said of this program in each call. */
   readonly userAgent: string;
   /** The proxy and CA variables of the broker's environment that outgoing calls follow. */
   readonly environment: Readonly<Record<string, string>>;

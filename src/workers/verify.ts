@@ -6,7 +6,9 @@ import { recordHeartbeat } from './heartbeats.ts';
 
 /** What tokens are judged by. */
 export interface Rules {
+  /** Undefined: there are none, and nothing is proven. */
   readonly keys: KeySet | undefined;
+  /** What tokens have to say. */
   readonly expected: ClaimExpectations;
 }
 

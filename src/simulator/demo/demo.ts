@@ -18,6 +18,7 @@ const EKS_AUTH_LATENCY = '80ms';
 
 /** What to run. */
 export interface DemoOptions {
+  /** How many to start. */
   readonly pods: number;
   /** At most as many as pods. */
   readonly serviceAccounts: number;

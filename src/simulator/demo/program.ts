@@ -21,6 +21,7 @@ export interface ProgramOptions {
   readonly args: readonly string[];
   /** Its whole environment. */
   readonly environment: Readonly<Record<string, string>>;
+  /** Starts a process, on the node or in it. */
   readonly exec: Exec;
   /** Its working directory. */
   readonly folder: string;

@@ -23,7 +23,7 @@ export const REASONS: Readonly<Record<PodRefusal, string>> = {
 export type PodVerdict =
   /** From an address that the pod has published: good until the pod changes. */
   | 'own-address'
-  /** The pod has published no address yet; nobody else has this one. */
+  /** The pod has published no address yet; nobody else that stays has this one. */
   | 'unpublished'
   /** No pod of the node has the address: secondary interfaces, node-local egress ranges. */
   | 'unknown-source'
@@ -58,8 +58,12 @@ export function judgePod(
     return holder === undefined && isOwn(address) ? 'own-address' : 'wrong-address';
   }
   if (holder === pod) return 'own-address';
-  if (holder !== undefined || isOwn(address)) return 'wrong-address';
-  return facts.addresses.length === 0 ? 'unpublished' : unknown;
+  if (isOwn(address)) return 'wrong-address';
+  const unpublished = facts.addresses.length === 0;
+  // What a pod had that is being taken away may be a new pod's before either is told.
+  const passedOn = unpublished && holder?.facts.deleting === true;
+  if (holder !== undefined && !passedOn) return 'wrong-address';
+  return unpublished ? 'unpublished' : unknown;
 }
 
 /** Whether a verdict is one by which a request is refused. */

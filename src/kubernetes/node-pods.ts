@@ -79,15 +79,18 @@ export class NodePods {
     return this.#left.has(uid);
   }
 
-  /** Takes in a pod, or what is new about one. */
+  /**
+   * Takes in a pod, or what is new about one; not one that has left: a list from the cache of an
+   * API server that is behind has it still.
+   */
   put(facts: PodFacts): void {
+    if (this.#left.has(facts.uid)) return;
     const known = this.#pods.get(facts.uid);
     if (known !== undefined && same(known.facts, facts)) return;
     if (known === undefined && this.#pods.size >= (this.#options.most ?? MOST_PODS)) return;
     const pod = known ?? { facts, basis: { current: true } };
     const before = pod.facts;
     this.#pods.set(facts.uid, pod);
-    this.#left.delete(facts.uid);
     if (known !== undefined) this.#release(pod);
     pod.facts = facts;
     this.#claim(pod);

@@ -114,6 +114,21 @@ t.test('a pod that has published no address is judged by its life alone', async 
   t.equal(await ask(fresh, '10.0.0.7'), 'wrong-address', 'until somebody has it');
 });
 
+t.test('a new pod has the address of one that is being taken away', async (t) => {
+  const { pods, bearer, ask, findings, asked } = setUp();
+  const address = { addresses: ['10.0.0.1'] };
+  pods.put(podFacts('old', { ...address, deleting: true }));
+  pods.put(podFacts('new'));
+  pods.put(podFacts('other', { addresses: ['10.0.0.2'] }));
+  t.equal(await ask(bearer('new'), '10.0.0.1'), 'hit', 'before it has published it');
+  t.equal(await ask(bearer('old'), '10.0.0.1'), 'hit', 'and so has that one, until it is gone');
+  t.equal(await ask(bearer('other'), '10.0.0.1'), 'wrong-address', 'but none with another address');
+  t.strictSame(findings, ['wrong-address']);
+  t.strictSame(asked, []);
+  pods.put(podFacts('new', address));
+  t.equal(await ask(bearer('old'), '10.0.0.1'), 'wrong-address', 'then it is its own');
+});
+
 t.test('a pod without an address is asked about before it is refused', async (t) => {
   const { clock, pods, bearer, ask, asked, api, findings } = setUp();
   // Its address was another's until a moment ago, and the watch is behind in both.
@@ -371,6 +386,8 @@ t.test('a token is never served from an address that is another pod’s', async 
         for (const one of steps) {
           if (one.kind === 'put') {
             const { kind, name, ...change } = one;
+            // Who is gone does not come back.
+            if (pods.hasLeft(`uid-of-${name}`)) continue;
             const facts = podFacts(name, { ...change, hostNetwork: onHost.includes(name) });
             truth.set(name, facts);
             pods.put(facts);
@@ -395,7 +412,11 @@ t.test('a token is never served from an address that is another pod’s', async 
               (other) => !other.hostNetwork && !other.finished && other.addresses.includes(address),
             );
             const own = claimants.includes(pod);
-            if (claimants.length > 0 && !own) return false;
+            const passedOn =
+              !pod.hostNetwork &&
+              pod.addresses.length === 0 &&
+              claimants.every(({ deleting }) => deleting);
+            if (claimants.length > 0 && !own && !passedOn) return false;
             if (own && pod.deleting && claimants.some((other) => !other.deleting)) {
               return false;
             }

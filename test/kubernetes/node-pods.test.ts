@@ -86,6 +86,11 @@ t.test('a new list', async (t) => {
   t.strictSame(left, ['a']);
   t.equal(pods.find('uid-of-c')?.facts.name, 'c');
   t.equal(pods.hasLeft('uid-of-a'), false, 'the list may be older than the pod');
+
+  pods.remove('uid-of-b');
+  pods.replace(new Map(listed));
+  t.equal(pods.find('uid-of-b'), undefined, 'or than the end of one that is in it');
+  t.equal(pods.find('uid-of-c')?.facts.name, 'c');
 });
 
 t.test('a late answer does not bring back what has gone', async (t) => {
@@ -124,14 +129,21 @@ t.test('whatever happens, an address is held by the one that it belongs to', asy
     fc.property(fc.array(step, { maxLength: 30 }), (steps) => {
       const { pods } = table();
       const truth = new Map<string, PodFacts>();
+      let lives = 0;
       for (const { name, gone, ...change } of steps) {
         // When a pod was made and how it is connected never changes.
-        const { createdAt = change.createdAt, hostNetwork = change.hostNetwork } =
-          truth.get(name) ?? {};
-        const facts = podFacts(name, { ...change, createdAt, hostNetwork });
+        // And who is gone does not come back: another has its name.
+        const before = truth.get(name);
+        lives += 1;
+        const {
+          createdAt = change.createdAt,
+          hostNetwork = change.hostNetwork,
+          uid = `${name}-${lives}`,
+        } = before ?? {};
+        const facts = podFacts(name, { ...change, createdAt, hostNetwork, uid });
         if (gone) {
           truth.delete(name);
-          pods.remove(facts.uid);
+          if (before !== undefined) pods.remove(facts.uid);
         } else {
           truth.set(name, facts);
           pods.put(facts);

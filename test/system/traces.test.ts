@@ -214,6 +214,18 @@ t.test('failures of the broker and of EKS Auth are errors', async (t) => {
   });
 });
 
+t.test('a fetch that outlives the broker is told of, too', async (t) => {
+  const { simulator, broker, token, spans } = await startTracedBroker(t, {
+    args: ['--client-wait=300ms'],
+  });
+  simulator.faults.add({ kind: 'reset' });
+  t.equal((await broker.get(token('cart'))).status, 503);
+  // It backs off, and tries again, until --flight-timeout.
+  const { calls, requests } = await spans();
+  t.match(calls, [{ error: /./, events: [{ name: 'attempt' }, { name: 'back-off' }] }]);
+  t.equal(calls[0]?.parentId, requests[0]?.spanId);
+});
+
 t.test("a pod's traceparent is linked, and decides nothing", async (t) => {
   const always = await startTracedBroker(t);
   await always.broker.get(always.token('cart'), TRACEPARENT);

@@ -1,28 +1,28 @@
-/** Milliseconds since the Unix epoch, by the clock of the node. */
+/** Wall-clock time in milliseconds since the Unix epoch. */
 export type EpochMs = number;
 /** A span of time in milliseconds. */
 export type DurationMs = number;
-/** An instant by {@link Clock.elapsed}: milliseconds since some fixed moment. */
+/** Monotonic time in milliseconds since some fixed moment, by {@link Clock.elapsed}. */
 export type MonotonicMs = number;
 
-/** What a {@link Clock} hands out for a pending call. */
+/** A pending timer of a {@link Clock}. */
 export interface Timer {
-  /** The process may exit while this is pending. */
+  /** Lets the process exit while the timer is pending. */
   unref(): unknown;
 }
 
 /**
- * Time as a dependency: whatever waits or expires takes one of these, so that its tests
- * move time instead of waiting for it.
+ * Time as a dependency. Code that waits or expires takes a clock, so that its tests can move the
+ * time instead of waiting.
  */
 export interface Clock {
-  /** The current time; jumps when the node's clock is set. */
+  /** The wall-clock time; it jumps when the clock is set. */
   now(): EpochMs;
-  /** Time since some fixed moment; never jumps. For spans, not for dates. */
+  /** The monotonic time, which never jumps. For durations, not for dates. */
   elapsed(): MonotonicMs;
-  /** Calls `callback` once, `delay` milliseconds from now. */
+  /** Calls `callback` once, after `delay` of monotonic time. */
   setTimeout(callback: () => void, delay: DurationMs): Timer;
-  /** Takes a pending call back; harmless once it was made. */
+  /** Cancels a timer; does nothing if it has fired. */
   clearTimeout(timer: Timer | undefined): void;
 }
 
@@ -40,36 +40,36 @@ export const systemClock: Clock = {
   clearTimeout: (timer) => clearTimeout(timer as NodeJS.Timeout | undefined),
 };
 
-/** Less than this a node's clock may differ from a service's without being corrected. */
+/** A difference from the service's time that is smaller than this is not corrected. */
 const TOLERATED_SKEW: DurationMs = 2_000;
 
 /**
- * A single answer may move the time by this much. EKS Auth refuses signatures that are further
- * off (5 minutes, as all of AWS does), so a clock that really is draws a second answer at once.
+ * How far a single answer may move the time. AWS rejects signatures that are further off (5
+ * minutes), so if the node's clock really is, the call is retried and brings a second answer.
  */
 const MAX_STEP: DurationMs = 5 * 60_000;
 
-/** How far apart two answers' ideas of the time may be to count as agreeing; dates are in seconds. */
+/** How far apart the times of two agreeing answers may be; dates are in whole seconds. */
 const AGREEMENT: DurationMs = 5_000;
 
 /**
- * The time as a trusted service tells it: the node's own until the service has been heard,
- * then the service's, carried on by a clock that never jumps. Setting the node's clock back
- * changes nothing from then on. Setting it ahead looks like a machine that was suspended, where
- * the clock that never jumps stood still: the later time counts until the service is heard again,
- * so that nothing is served beyond its end.
+ * The time of a trusted service. Until the service's first answer it is the node's own; after that
+ * it is the service's, advanced by the monotonic clock. From then on, setting the node's clock back
+ * has no effect. Setting it ahead cannot be told from a suspended machine, whose monotonic clock
+ * stood still: the later time counts until the next answer, so that nothing is served after it has
+ * expired.
  *
- * One wrong answer cannot move it far: a step of more than five minutes needs two answers in a
- * row that agree, or one that agrees with the node's own clock.
+ * One wrong answer cannot move the time far: a step of more than five minutes needs two answers in
+ * a row that agree, or one that agrees with the node's clock.
  */
 export class ServiceClock implements Clock {
   readonly #node: Clock;
-  /** What `elapsed` has to be added to; undefined while the node's clock is good enough. */
+  /** The service's time less the monotonic time at the last answer; undefined before the first. */
   #base: number | undefined;
-  /** How far the node's clock was ahead of `elapsed` when the service was last heard. */
+  /** The node's time less the monotonic time at the last answer. */
   #nodeBase = 0;
-  /** The base that an answer asked for and that nothing has confirmed yet. */
-  #doubtful: number | undefined;
+  /** The base of an answer that was too far off to be believed, until another one agrees. */
+  #unconfirmedBase: number | undefined;
 
   /** @param node - The clock of the node. */
   constructor(node: Clock) {
@@ -96,60 +96,60 @@ export class ServiceClock implements Clock {
     this.#node.clearTimeout(timer);
   }
 
-  /** By how much the node's clock is ahead of this one. */
+  /** How far the node's clock is ahead of this one; negative if it is behind. */
   get skew(): DurationMs {
     return this.#node.now() - this.now();
   }
 
   /**
-   * What else the time may be: by the node's clock, and by the one that never jumps, where they
-   * differ from {@link now} by more than one answer may move it.
+   * Other possible times: by the node's clock, and by the monotonic clock since the last answer, if
+   * they differ from {@link now} by more than five minutes.
    */
   get alternatives(): EpochMs[] {
     const now = this.now();
-    const others = [this.#node.now(), this.#carriedOn];
+    const others = [this.#node.now(), this.#advancedBase];
     return others.filter((other) => Math.abs(other - now) > MAX_STEP);
   }
 
   /**
-   * Takes in the time that the service has told.
+   * Takes in the time of an answer of the service.
    *
-   * @returns Whether it is the node's clock that was found to be off, which is news.
+   * @returns Whether the node's clock was found to be off by 2 s or more, and the time corrected.
    */
   sync(serviceTime: EpochMs): boolean {
     const ahead = serviceTime - this.now();
     if (Math.abs(ahead) < TOLERATED_SKEW && this.#base !== undefined) {
-      this.#doubtful = undefined;
+      this.#unconfirmedBase = undefined;
       this.#anchor(this.now());
       return false;
     }
     const corrected = Math.abs(serviceTime - this.#node.now()) >= TOLERATED_SKEW;
-    const asked = serviceTime - this.#node.elapsed();
-    if (!this.#isCredible(serviceTime, asked)) {
-      this.#doubtful = asked;
+    const base = serviceTime - this.#node.elapsed();
+    if (!this.#isCredible(serviceTime, base)) {
+      this.#unconfirmedBase = base;
       return false;
     }
-    this.#doubtful = undefined;
+    this.#unconfirmedBase = undefined;
     this.#anchor(corrected ? serviceTime : this.#node.now());
     return corrected;
   }
 
-  /** Whether the service may be believed: nothing that is known speaks against it. */
-  #isCredible(serviceTime: EpochMs, asked: number): boolean {
-    const known = [this.now(), this.#node.now(), this.#carriedOn];
+  /** Whether an answer is believed: it is near a known time, or agrees with the one before it. */
+  #isCredible(serviceTime: EpochMs, base: number): boolean {
+    const known = [this.now(), this.#node.now(), this.#advancedBase];
     return (
       known.some((time) => Math.abs(serviceTime - time) <= MAX_STEP) ||
-      (this.#doubtful !== undefined && Math.abs(asked - this.#doubtful) <= AGREEMENT)
+      (this.#unconfirmedBase !== undefined && Math.abs(base - this.#unconfirmedBase) <= AGREEMENT)
     );
   }
 
-  /** The service's time as it was last heard, carried on by the clock that never jumps. */
-  get #carriedOn(): EpochMs {
+  /** The service's time at the last answer, advanced by the monotonic clock. */
+  get #advancedBase(): EpochMs {
     const base = this.#base;
     return base === undefined ? this.#node.now() : this.#node.elapsed() + base;
   }
 
-  /** Goes on from `now`, by the clock that never jumps. */
+  /** Sets the time, which the monotonic clock advances from here. */
   #anchor(now: EpochMs): void {
     const elapsed = this.#node.elapsed();
     this.#base = now - elapsed;

@@ -6,7 +6,7 @@ import {
   type EKSAuthClient,
 } from './index.ts';
 
-/** Credentials of a role as EKS Auth hands them out: plain, checked, fit to cross threads. */
+/** Credentials of a role from EKS Auth: a checked, plain object that can cross threads. */
 export interface RoleCredentials {
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
@@ -14,7 +14,7 @@ export interface RoleCredentials {
   readonly expiresAt: EpochMs;
   /** The service account that EKS Auth found in the token. */
   readonly subject: { readonly namespace: string; readonly serviceAccount: string };
-  /** Always `pods.eks.amazonaws.com`, says the service's model. */
+  /** Always `pods.eks.amazonaws.com`, according to the service's model. */
   readonly audience: string;
   readonly associationArn: string;
   readonly associationId: string;
@@ -22,7 +22,7 @@ export interface RoleCredentials {
   readonly assumedRoleArn: string;
   /** `<role id>:<session name>` */
   readonly assumedRoleId: string;
-  /** The service's id of the call; empty where it gave none. */
+  /** The service's id of the call; empty if there is none. */
   readonly requestId: string;
 }
 
@@ -31,18 +31,17 @@ export interface AssumeRoleInput {
   readonly clusterName: string;
   /** The pod's service account token. */
   readonly token: string;
-  /** Ends the call early. */
+  /** Aborts the call. Default: none. */
   readonly signal?: AbortSignal | undefined;
-  /** Called with the `Date` of the answer, whoever gave it. Default is nothing. */
+  /** Called with the `Date` of the response, also if a proxy sent it. Default: none. */
   readonly onDate?: ((date: EpochMs) => void) | undefined;
 }
 
 /**
  * Exchanges a pod's service account token for credentials of its role, and checks that the
- * answer is complete. Whether it is about the right service account, the caller checks.
+ * answer is complete. The caller has to check that it is for the right service account.
  *
- * @throws MalformedAnswerError naming the field, or whatever `client.send` throws;
- * `classify` tells what any of it means.
+ * @throws MalformedAnswerError naming the field, or whatever `client.send` throws; see `classify`.
  */
 export async function assumeRoleForPodIdentity(
   client: EKSAuthClient,
@@ -55,7 +54,7 @@ export async function assumeRoleForPodIdentity(
   return checked(output);
 }
 
-/** Longest values that are let through: several times what AWS documents as its limits. */
+/** The longest accepted values: several times the limits that AWS documents. */
 const MAX_NAME = 253;
 const MAX_KEY = 256;
 const MAX_ARN = 2_048;
@@ -104,7 +103,7 @@ function stringProblem(value: unknown, maxLength: number): string | undefined {
   if (value === undefined || value === null || value === '') return 'is missing';
   if (typeof value !== 'string') return 'is not a string';
   if (value.length > maxLength) return `is longer than ${maxLength} characters`;
-  // Whatever else it may hold, it must fit into a header and into a log line.
+  // It must be safe in a header and in a log line.
   if (!/^[!-~]+$/.test(value)) return 'is not printable ASCII';
   return undefined;
 }

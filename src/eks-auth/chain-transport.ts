@@ -4,25 +4,25 @@ import type { Clock, DurationMs } from '../clock.ts';
 import type { Environment } from '../http/proxy.ts';
 import type { UndiciTransport } from './transport.ts';
 
-/** For one request to STS or SSO; the SDK makes up to three. */
+/** Time-out of one request to STS or SSO; the SDK makes up to three. */
 const REQUEST_TIMEOUT: DurationMs = 5_000;
-/** The chain makes its requests one after the other. */
+/** The chain makes one request after another. */
 const CONNECTIONS = 2;
 
 /** Input of {@link ChainTransport}. */
 export interface ChainTransportOptions {
-  /** The proxy and CA variables that are followed. Default is none. */
+  /** The proxy and CA variables to follow. Default: none. */
   readonly environment?: Environment | undefined;
-  /** How long a connection may take, TLS included. Default is 1 s. */
+  /** Time-out of a connection, including TLS. Default: 1 s. */
   readonly connectTimeout?: DurationMs | undefined;
   /** Default is the real time. */
   readonly clock?: Clock | undefined;
 }
 
 /**
- * The request handler of the clients that the SDK's credential chain makes for itself (STS and
- * SSO): its own knows neither proxies nor `AWS_CA_BUNDLE`. On most nodes the chain asks a
- * metadata service alone, so connections are loaded and made with the first request.
+ * The request handler for the SDK clients that the credential chain creates (STS and SSO). The SDK's
+ * own handler supports neither proxies nor `AWS_CA_BUNDLE`. On most nodes the chain only asks a
+ * metadata service, so undici is loaded with the first request.
  */
 export class ChainTransport implements HttpHandler<object> {
   readonly metadata = { handlerProtocol: 'http/1.1' };

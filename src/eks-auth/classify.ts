@@ -15,7 +15,7 @@ const MODELLED: ReadonlyMap<string, AssumeRoleFailureKind> = new Map([
   ['ServiceUnavailableException', 'service'],
 ]);
 
-/** Of AWS's front door: these are about the node's clock. */
+/** Errors of AWS's front end about the node's clock. */
 const SKEW: ReadonlySet<string> = new Set([
   'RequestExpired',
   'RequestExpiredException',
@@ -24,7 +24,7 @@ const SKEW: ReadonlySet<string> = new Set([
   'RequestTimeTooSkewedException',
 ]);
 
-/** Of AWS's front door: these are about the node's credentials, whatever their status. */
+/** Errors of AWS's front end about the node's credentials, with any status. */
 const NODE_CREDENTIALS: ReadonlySet<string> = new Set([
   'AuthFailure',
   'IncompleteSignature',
@@ -38,7 +38,7 @@ const NODE_CREDENTIALS: ReadonlySet<string> = new Set([
   'UnrecognizedClientException',
 ]);
 
-/** Of AWS's front door (`@smithy/core/retry` has the same names). */
+/** Throttling errors of AWS's front end (`@smithy/core/retry` has the same names). */
 const THROTTLED: ReadonlySet<string> = new Set([
   'RequestLimitExceeded',
   'RequestThrottled',
@@ -52,15 +52,14 @@ const THROTTLED: ReadonlySet<string> = new Set([
 /** "Signature expired: …", "Signature not yet current: …" */
 const SKEW_MESSAGE = /signature (?:expired|not yet current)/i;
 
-/** IAM's words where the caller lacks the permission, not the role that it asks for. */
+/** IAM's message if the calling node lacks a permission, as opposed to the pod's role. */
 const CALLER_DENIED = /not authorized to perform: eks-auth:/i;
 
 /**
- * Turns whatever a call of EKS Auth failed with into a plain description of it. What each
- * error means is in the service's model and, for what AWS's front door answers before the
- * service is reached, in the documentation of Signature Version 4.
+ * Describes the error of a call to EKS Auth as a plain object. The meaning of each error is from the
+ * service's model and, for errors of AWS's front end, from the documentation of Signature Version 4.
  *
- * @param error - what `client.send`, or a check of its answer, threw.
+ * @param error - Anything that `client.send`, or a check of its answer, threw.
  */
 export function classify(error: unknown): AssumeRoleFailure {
   const thrown = fields(error);
@@ -90,8 +89,8 @@ export function classify(error: unknown): AssumeRoleFailure {
 }
 
 /**
- * Whether a failure is what EKS Auth itself has answered, and not whoever stands in its place:
- * then its `Date` is the service's. So is that of a skew error, which is about just that.
+ * Whether a failure is an answer of EKS Auth itself, and not of a proxy in between: then its `Date`
+ * is the service's time. This also holds for errors about clock skew.
  */
 export function isOfService({ code, status, clockSkew }: AssumeRoleFailure): boolean {
   return status !== undefined && (clockSkew === true || MODELLED.has(code));
@@ -101,7 +100,7 @@ interface Thrown {
   readonly [field: string]: unknown;
 }
 
-/** Anything may be thrown; this makes its fields readable. */
+/** The fields of a thrown value, which may be anything. */
 function fields(value: unknown): Thrown {
   if (typeof value === 'object' && value !== null) return value as Thrown;
   return { name: 'Error', message: value === undefined ? '' : String(value) };
@@ -118,7 +117,7 @@ function ofAnswer(thrown: Thrown, status: number): AssumeRoleFailure {
     requestId: text(fields(thrown.$metadata).requestId),
     retryAfterMs: retryAfter(headers),
   };
-  // What the service answers with an error code has a fault; what could not be read has none.
+  // An error with a code has `$fault`; an answer that could not be parsed has none.
   const code = thrown.$fault === undefined ? undefined : text(thrown.name);
   if (code === undefined) {
     // The parser's message would quote the body.
@@ -149,7 +148,7 @@ function byStatus(status: number): AssumeRoleFailureKind | undefined {
 }
 
 function ofConnection(thrown: Thrown): AssumeRoleFailure {
-  // Of several addresses that were tried, each has its own error.
+  // If several addresses were tried, each has its own error.
   const first = Array.isArray(thrown.errors) ? fields(thrown.errors[0]) : undefined;
   const cause = fields(thrown.cause);
   const code = text(thrown.code) ?? text(first?.code) ?? text(cause.code);
@@ -185,7 +184,7 @@ function failure(
   };
 }
 
-/** An hour: nobody who asks for more means it. */
+/** One hour: longer values are not taken seriously. */
 const MAX_RETRY_AFTER: DurationMs = 3_600_000;
 
 /** `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date by the service's clock. */
@@ -199,6 +198,6 @@ function retryAfter(headers: Thrown): DurationMs | undefined {
 }
 
 function httpDate(value: string): EpochMs {
-  // Date.parse alone takes "-1" for a year.
+  // Date.parse would read "-1" as a year.
   return value.endsWith(' GMT') ? Date.parse(value) : Number.NaN;
 }

@@ -46,35 +46,35 @@ const API_VERSION = '2023-11-26';
 const SIGV4 = 'aws.auth#sigv4';
 
 /**
- * Configuration of {@link EKSAuthClient}: the official client's, less what this one has no
- * default for. Everything is given; nothing is read from the environment or from files.
+ * Configuration of {@link EKSAuthClient}: a subset of the official client's. Nothing is read from
+ * the environment or from files.
  */
 export interface EKSAuthClientConfig {
-  /** The region that is called and signed for. */
+  /** The region to call and to sign for. */
   region: string | Provider<string>;
   /**
-   * What requests are signed with. A provider function is remembered by the SDK until five
-   * minutes before the `expiration` of what it returned, unless the function carries
-   * `memoized: true`: then it is asked on every call.
+   * The credentials to sign with. The SDK caches the result of a provider function until five
+   * minutes before its `expiration`, unless the function has the property `memoized: true`: then it
+   * is called for every request.
    */
   credentials: AwsCredentialIdentity | AwsCredentialIdentityProvider;
-  /** What carries the requests. */
+  /** Sends the requests. */
   requestHandler: HttpHandler<object>;
   /** Base URL to use instead of the region's endpoint. */
   endpoint?: string;
-  /** Use the FIPS endpoint. Default is `false`. */
+  /** Use the FIPS endpoint. Default: `false`. */
   useFipsEndpoint?: boolean | Provider<boolean>;
-  /** How often a request is tried in all. Default is 3, as in every client of the SDK. */
+  /** Most attempts per request. Default: 3, as in every client of the SDK. */
   maxAttempts?: number | Provider<number>;
   /** Added to the `User-Agent` header. */
   customUserAgent?: string | UserAgent;
-  /** Gets a line per call, tokens and secrets masked. Default is none. */
+  /** Gets a line per call, with tokens and secrets masked. Default: none. */
   logger?: Logger;
-  /** Milliseconds that are added to the node's time when signing. Default is 0. */
+  /** Milliseconds to add to the node's time when signing. Default: 0. */
   systemClockOffset?: number;
 }
 
-/** The configuration as the SDK's plugins see it. */
+/** The configuration as the SDK's plugins use it. */
 export type EKSAuthClientResolvedConfig = ReturnType<typeof resolveConfig>;
 
 /**
@@ -146,8 +146,7 @@ function resolveConfig(configuration: EKSAuthClientConfig) {
     httpAuthSchemeProvider: signWithSigV4,
     authSchemePreference: async () => [],
     endpointProvider,
-    // Endpoints are the caller's business; without this the SDK looks for one in the
-    // environment and in the shared configuration file.
+    // Otherwise the SDK reads an endpoint from the environment and the shared configuration file.
     ignoreConfiguredEndpointUrls: true,
     useDualstackEndpoint: false,
     useFipsEndpoint: configuration.useFipsEndpoint ?? false,

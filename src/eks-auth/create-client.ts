@@ -10,27 +10,27 @@ import { UndiciTransport } from './transport.ts';
 export interface ClientOptions {
   /** AWS region, e.g. `eu-central-1`. */
   readonly region: string;
-  /** Use the FIPS endpoint. Default is `false`. */
+  /** Use the FIPS endpoint. Default: `false`. */
   readonly fips?: boolean | undefined;
-  /** Base URL instead of the region's endpoint. Default is none. */
+  /** Base URL to use instead of the region's endpoint. Default: none. */
   readonly endpoint?: string | undefined;
   /** Connections to use, of `createDispatcher`. */
   readonly dispatcher: Dispatcher;
-  /** Asked on every call; what it gives is remembered nowhere. */
+  /** Called for every request; its result is not cached. */
   readonly credentials: () => NodeCredentials | Promise<NodeCredentials>;
-  /** For one call, from start to the last byte of the answer. Default is 10 s. */
+  /** Time-out of one call, up to the last byte of the response. Default: 10 s. */
   readonly attemptTimeout?: DurationMs | undefined;
-  /** Added to the `User-Agent` header, e.g. `pod-identity-broker/1.0.0`. Default is none. */
+  /** Added to the `User-Agent` header, e.g. `pod-identity-broker/1.0.0`. Default: none. */
   readonly userAgent?: string | undefined;
 }
 
 /**
- * A client of EKS Auth as the broker wants it: one attempt a call (the broker paces and
- * repeats calls itself, for all its workers together), over our own connections, signed by
- * whatever credentials are current.
+ * Creates a client of EKS Auth that makes one attempt per call (the broker itself retries and paces
+ * calls, for all its workers together), over the given connections, signed with the current
+ * credentials.
  *
- * After an answer whose `Date` differs from the node's time, calls are signed by the service's
- * time: the SDK's signer keeps the difference (`systemClockOffset`) with the client.
+ * After an answer whose `Date` differs from the node's time, the SDK's signer uses the service's
+ * time: it keeps the difference (`systemClockOffset`) with the client.
  *
  * @throws TypeError naming the option that cannot be used.
  */
@@ -39,7 +39,7 @@ export function createClient(options: ClientOptions): EKSAuthClient {
   return new EKSAuthClient({
     region,
     endpoint: resolveEndpoint(options).href,
-    credentials: unremembered(options.credentials),
+    credentials: withoutCaching(options.credentials),
     requestHandler: new UndiciTransport({ dispatcher, attemptTimeout }),
     maxAttempts: 1,
     ...(userAgent !== undefined && { customUserAgent: userAgent }),
@@ -47,11 +47,11 @@ export function createClient(options: ClientOptions): EKSAuthClient {
 }
 
 /**
- * The SDK wraps a provider and remembers what it gave until five minutes before its
- * expiration, or for ever where it has none. A provider marked as `memoized` is taken to do
- * that itself, and is asked on every call (`resolveAwsSdkSigV4Config` of `@aws-sdk/core`).
+ * The SDK caches a provider's result until five minutes before its expiration, or for ever if it has
+ * none. A provider marked as `memoized` is expected to cache by itself, and is called for every
+ * request (`resolveAwsSdkSigV4Config` of `@aws-sdk/core`).
  */
-function unremembered(
+function withoutCaching(
   source: () => NodeCredentials | Promise<NodeCredentials>,
 ): AwsCredentialIdentityProvider {
   const provider = async (): Promise<AwsCredentialIdentity> => {

@@ -5,18 +5,17 @@ import { isRegion } from './region.ts';
 export interface EndpointOptions {
   /** AWS region, e.g. `eu-central-1`. */
   readonly region: string;
-  /** Ask for the FIPS 140-3 validated endpoint. Default is `false`. */
+  /** Use the FIPS 140-3 validated endpoint. Default: `false`. */
   readonly fips?: boolean | undefined;
-  /** A base URL to use instead of the region's endpoint. Default is none. */
+  /** Base URL to use instead of the region's endpoint. Default: none. */
   readonly endpoint?: string | undefined;
 }
 
 /**
  * The base URL of EKS Auth.
  *
- * EKS Auth is served at its partition's dual-stack name in every partition, whatever the
- * dual-stack setting says (`endpoint-rule-set-1` of the service's model; the partitions are
- * the SDK's own data).
+ * EKS Auth always uses the dual-stack domain of the partition, regardless of the dual-stack setting
+ * (`endpoint-rule-set-1` of the service's model; the partitions are the SDK's data).
  *
  * @param options - region, FIPS and an override.
  * @returns an `http:` or `https:` URL.
@@ -25,8 +24,7 @@ export interface EndpointOptions {
 export function resolveEndpoint(options: EndpointOptions): URL {
   const { region, fips = false, endpoint } = options;
   if (endpoint !== undefined) {
-    // The service's rule set refuses this combination too: nobody can tell whether a
-    // custom endpoint is a FIPS one.
+    // The service's rule set rejects this, too: whether a custom endpoint is FIPS is not known.
     if (fips) throw new TypeError('endpoint: a custom endpoint cannot be combined with FIPS');
     return parseEndpoint(endpoint);
   }

@@ -1,12 +1,11 @@
 import { ServiceException, type ServiceExceptionOptions } from '@smithy/core/client';
 
-/** What the constructors of the exceptions take: a message and the answer's metadata. */
+/** Constructor options of the exceptions: a message and the response metadata. */
 export type ExceptionOptions = Omit<ServiceExceptionOptions, 'name' | '$fault'>;
 
 /**
- * Base of everything that EKS Auth answers with an error status. An error that is not in the
- * service's model (AWS's front door has some) is an instance of this class itself, and its
- * `name` is the code that was answered.
+ * Base class of all error answers of EKS Auth. An error that is not in the service's model (AWS's
+ * front end has some) is an instance of this class itself; its `name` is the error code.
  */
 export class EKSAuthServiceException extends ServiceException {
   constructor(options: ServiceExceptionOptions) {
@@ -85,7 +84,7 @@ export class ResourceNotFoundException extends EKSAuthServiceException {
   }
 }
 
-/** A fault of the service. Status 500. */
+/** An internal error of the service. Status 500. */
 export class InternalServerException extends EKSAuthServiceException {
   override readonly name = 'InternalServerException';
   override readonly $fault = 'server';

@@ -1,17 +1,17 @@
 import type { DurationMs } from '../clock.ts';
 
 /**
- * What a failed call says about the session that it was made for:
+ * Why a call failed:
  *
  * - `throttled`: the account's call rate is too high.
- * - `service`: a fault of the service.
- * - `network`: no answer: connection, TLS, proxy or time-out.
- * - `node-credentials`: the node's own AWS credentials, or its clock.
- * - `refused`: no association, or its role may not be assumed.
- * - `token`: this service account token is spent; another of the session may still work.
- * - `request`: a defect of ours, or of how we were set up where there is no `status`: EKS Auth
- *   never saw such a call.
- * - `malformed`: an answer that cannot be read, or that lacks something.
+ * - `service`: an error of the service.
+ * - `network`: no answer, because of the connection, TLS, a proxy or a time-out.
+ * - `node-credentials`: the node's own AWS credentials or its clock.
+ * - `refused`: there is no association, or its role may not be assumed.
+ * - `token`: this service account token is invalid or expired; another one may work.
+ * - `request`: the request is wrong; without `status` it was never sent, because of a defect or the
+ *   configuration.
+ * - `malformed`: an answer that cannot be parsed, or is incomplete.
  */
 export type AssumeRoleFailureKind =
   | 'throttled'
@@ -23,24 +23,24 @@ export type AssumeRoleFailureKind =
   | 'request'
   | 'malformed';
 
-/** A failed call as a plain object, fit to cross worker threads. Holds no token or secret. */
+/** A failed call as a plain object that can cross threads. Holds no token or secret. */
 export interface AssumeRoleFailure {
   readonly kind: AssumeRoleFailureKind;
   /** The service's error code (`ThrottlingException`), or the connection's (`ECONNREFUSED`). */
   readonly code: string;
   /** At most 512 characters, without control characters. */
   readonly message: string;
-  /** HTTP status; absent where there was no answer. */
+  /** HTTP status; absent if there was no answer. */
   readonly status?: number;
   /** The service's id of the call. */
   readonly requestId?: string;
-  /** How long the service asks to wait. */
+  /** How long to wait before a retry, as the service says (`Retry-After`). */
   readonly retryAfterMs?: DurationMs;
   /** The node's clock is off; the next call is signed by the service's time. */
   readonly clockSkew?: boolean;
 }
 
-/** An answer with status 200 that lacks a field, or has one that cannot be used. */
+/** An answer with status 200 in which a field is missing or unusable. */
 export class MalformedAnswerError extends Error {
   override readonly name = 'MalformedAnswerError';
   readonly code = 'ERR_MALFORMED_ANSWER';
@@ -55,7 +55,7 @@ export class MalformedAnswerError extends Error {
   }
 }
 
-/** The node's own AWS credentials cannot be had. */
+/** The node has no AWS credentials. */
 export class NodeCredentialsError extends Error {
   override readonly name = 'NodeCredentialsError';
   readonly code = 'ERR_NODE_CREDENTIALS';

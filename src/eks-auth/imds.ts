@@ -2,26 +2,27 @@ import { Agent, type ClientRequest, request } from 'node:http';
 import { type Clock, type DurationMs, systemClock } from '../clock.ts';
 import type { Environment } from '../http/proxy.ts';
 
-/** The instance metadata service did not give what it was asked for. */
+/** The instance metadata service gave no usable answer. */
 export class InstanceMetadataError extends Error {
   override readonly name = 'InstanceMetadataError';
   readonly code = 'ERR_INSTANCE_METADATA';
 }
 
-/** For each of the two requests that one look-up takes. */
+/** Time-out of each of the two requests of a look-up. */
 const TIMEOUT: DurationMs = 1_000;
 const MAX_BYTES = 16_384;
 
 /**
- * Looks one thing up in the instance metadata service (IMDSv2: a session token first).
+ * Reads a value from the instance metadata service (IMDSv2: a session token first).
  *
  * `AWS_EC2_METADATA_SERVICE_ENDPOINT`, `AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE` and
- * `AWS_EC2_METADATA_DISABLED` are followed as in every AWS SDK. No proxy is used: the
- * agent is one of our own, which Node's proxy support (`NODE_USE_ENV_PROXY`) does not touch.
+ * `AWS_EC2_METADATA_DISABLED` work as in every AWS SDK. No proxy is used: Node's
+ * proxy support (`NODE_USE_ENV_PROXY`) applies only to its global agent.
  *
  * @param path - e.g. `/latest/meta-data/placement/region`.
  * @param env - the environment to read.
  * @param clock - default is the real time.
+ * @returns The value, trimmed; at most 16 KiB.
  * @throws InstanceMetadataError saying why there is no answer.
  */
 export async function readInstanceMetadata(

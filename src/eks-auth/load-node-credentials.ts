@@ -7,30 +7,30 @@ import { InstanceMetadataError, readInstanceMetadata } from './imds.ts';
 import type { LoadedCredentials } from './node-credentials.ts';
 import { resolveRegion } from './region.ts';
 
-/** For each request to a metadata service. */
+/** Time-out of each request to a metadata service. */
 const METADATA_TIMEOUT: DurationMs = 1_000;
 
 /** Input of {@link createCredentialsLoader}. */
 export interface CredentialsLoaderOptions {
-  /** Receives the chain's warnings, e.g. of credentials that were set twice. */
+  /** Receives the chain's warnings, e.g. about credentials that are set twice. */
   readonly warn: (message: string) => void;
-  /** The proxy and CA variables that the chain's calls to AWS follow. Default is none. */
+  /** The proxy and CA variables that the chain's calls to AWS follow. Default: none. */
   readonly environment?: Environment | undefined;
-  /** How long a connection to AWS may take. Default is 1 s. */
+  /** Time-out of a connection to AWS. Default: 1 s. */
   readonly connectTimeout?: DurationMs | undefined;
   /** Default is the real time. */
   readonly clock?: Clock | undefined;
 }
 
 /**
- * Makes a function that reads the node's credentials anew each time, by the SDK's default
- * chain: environment, shared files (with SSO, processes and assumed roles), web identity,
- * container and instance metadata. Reads `process.env`, as the chain does.
+ * Returns a function that loads the node's credentials with the SDK's default chain: environment,
+ * shared files (with SSO, processes and assumed roles), web identity, container and instance
+ * metadata. It reads `process.env`, as the chain does, and throws CredentialChainError.
  *
- * What the chain asks AWS for (STS, SSO) goes the way of all calls that leave the node, by
- * proxy where one is set; a metadata service is always asked directly.
+ * Requests of the chain to AWS (STS, SSO) use the configured proxy; a metadata service is always
+ * asked directly.
  *
- * The chain is imported on the first load, since it is not needed to start.
+ * The chain is imported with the first load, since it is not needed to start.
  */
 export function createCredentialsLoader(
   options: CredentialsLoaderOptions,
@@ -40,16 +40,16 @@ export function createCredentialsLoader(
   return async () => {
     const { defaultProvider } = await import('@aws-sdk/credential-provider-node');
     keepProxiesOut();
-    // A new chain each time, since one chain waits for its last load even where that hangs;
-    // and files are read anew, of which the SDK otherwise keeps what it read first.
+    // A new chain each time: a chain would wait for its previous load even if that hangs.
+    // `ignoreCache`: the SDK would keep the first contents of the files.
     const load = defaultProvider({
       ignoreCache: true,
       timeout: METADATA_TIMEOUT,
       maxRetries: 1,
       logger: logger(warn),
       clientConfig: { requestHandler },
-      // STS is asked in the node's region, as by the existing agent's SDK; without this, where
-      // only the instance says which that is, in us-east-1.
+      // STS is called in the node's region, as by the existing agent's SDK. Otherwise it would be
+      // us-east-1 if only the instance metadata has the region.
       parentClientConfig: { region: () => resolveRegion(process.env, clock) },
     });
     let loaded: Awaited<ReturnType<typeof load>>;
@@ -70,23 +70,23 @@ export function createCredentialsLoader(
 }
 
 /**
- * The chain's requests to the metadata services use Node's global agent, which follows the
- * proxy variables where Node was started with `NODE_USE_ENV_PROXY` or `--use-env-proxy`.
- * Metadata is never reached through a proxy, and nothing else here uses that agent.
+ * The chain's requests to metadata services use Node's global agent, which follows the proxy
+ * variables if Node was started with `NODE_USE_ENV_PROXY` or `--use-env-proxy`. Metadata services
+ * are never reached through a proxy, and nothing else in the broker uses that agent.
  */
 function keepProxiesOut(): void {
   const { options } = http.globalAgent as http.Agent & { options: http.AgentOptions };
   if (options.proxyEnv) http.globalAgent = new http.Agent({ keepAlive: true });
 }
 
-/** The chain marks credentials with the feature that they came by; instance metadata has none. */
+/** The chain marks credentials with the feature that they came from; instance metadata has none. */
 function isRemote(features: object = {}): boolean {
   return Object.keys(features).every((feature) => /IMDS|HTTP/.test(feature));
 }
 
 /**
- * The chain's last word is often "Could not load credentials from any providers", which names
- * no cause. What the instance metadata service says about roles usually is the cause.
+ * The chain often ends with "Could not load credentials from any providers", which names no cause.
+ * The usual cause is what the instance metadata service says about the node's role.
  */
 async function explain(error: unknown, clock: Clock | undefined): Promise<string> {
   const message = error instanceof Error ? error.message : String(error);

@@ -8,7 +8,7 @@ export interface AssumeRoleForPodIdentityCommandInput {
   token: string | undefined;
 }
 
-/** Output of `AssumeRoleForPodIdentityCommand`: what was answered, unchecked. */
+/** Output of `AssumeRoleForPodIdentityCommand`, unchecked. */
 export interface AssumeRoleForPodIdentityCommandOutput extends MetadataBearer {
   subject: { namespace: string | undefined; serviceAccount: string | undefined } | undefined;
   audience: string | undefined;

@@ -2,16 +2,16 @@ import type { Clock, DurationMs, EpochMs, Timer } from '../clock.ts';
 import { scrub } from '../telemetry/scrub.ts';
 import { CredentialChainError, NodeCredentialsError } from './failure.ts';
 
-/** AWS credentials of the node itself: what calls to EKS Auth are signed with. */
+/** The node's own AWS credentials, with which calls to EKS Auth are signed. */
 export interface NodeCredentials {
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
   readonly sessionToken?: string;
-  /** Absent where they do not expire, or do not say when. */
+  /** Absent if they do not expire, or if it is not known when. */
   readonly expiresAt?: EpochMs;
 }
 
-/** Credentials with where they came from. */
+/** Credentials and their origin. */
 export interface LoadedCredentials extends NodeCredentials {
   /**
    * Whether they come from the instance or container metadata service, which the default
@@ -23,25 +23,25 @@ export interface LoadedCredentials extends NodeCredentials {
 /** Input of {@link NodeCredentialsKeeper}. */
 export interface NodeCredentialsOptions {
   readonly clock: Clock;
-  /** Reads the credentials anew; `loadNodeCredentials` in production. */
+  /** Loads the credentials; of `createCredentialsLoader` in production. */
   readonly load: () => Promise<LoadedCredentials>;
-  /** Read them anew every minute (`--rotate-credentials`). Default is `false`. */
+  /** Load them every minute (`--rotate-credentials`). Default: `false`. */
   readonly rotate?: boolean | undefined;
 }
 
-/** As in the SDKs: from then on a replacement is looked for. */
+/** Credentials are replaced when less than this is left, as in the SDKs. */
 const RENEW_BEFORE: DurationMs = 5 * 60_000;
-const ROTATE_EVERY: DurationMs = 60_000;
-/** Between two loads, whatever asks for them. */
-const LOAD_EVERY: DurationMs = 1_000;
-/** The slowest chain (IMDS that answers at the last moment, a credential process) fits in. */
+const ROTATION_INTERVAL: DurationMs = 60_000;
+/** The shortest time between two loads. */
+const MIN_LOAD_INTERVAL: DurationMs = 1_000;
+/** Time-out of a load; long enough for a slow IMDS or a credential process. */
 const LOAD_TIMEOUT: DurationMs = 15_000;
 
 /**
- * The node's credentials, kept for the whole process on the main thread.
+ * The node's credentials, kept on the main thread for the whole process.
  *
- * `empty → loading → fresh → renewing (still given out) → expired`; a load that fails leaves
- * credentials that have not expired in place.
+ * `empty → loading → fresh → renewing (still used) → expired`; if a load fails, credentials that
+ * have not expired are kept.
  */
 export class NodeCredentialsKeeper {
   readonly #clock: Clock;
@@ -59,37 +59,37 @@ export class NodeCredentialsKeeper {
     this.#rotate = options.rotate ?? false;
   }
 
-  /** Begins to read the credentials every minute, if they are to be rotated. */
+  /** Starts to load the credentials every minute, if `rotate` is set. */
   start(): void {
     if (!this.#rotate || this.#rotation !== undefined) return;
     this.#rotation = this.#clock.setTimeout(() => {
       this.#rotation = undefined;
       void this.#reload();
       this.start();
-    }, ROTATE_EVERY);
+    }, ROTATION_INTERVAL);
     this.#rotation.unref();
   }
 
-  /** Ends what {@link start} began. */
+  /** Stops what {@link start} has started. */
   stop(): void {
     this.#clock.clearTimeout(this.#rotation);
     this.#rotation = undefined;
   }
 
-  /** The credentials as they are now, without waiting; `undefined` if there are none. */
+  /** The current credentials; `undefined` if there are none or they have expired. */
   get current(): NodeCredentials | undefined {
     const { expiresAt = Number.POSITIVE_INFINITY } = this.#current ?? { expiresAt: 0 };
     return expiresAt > this.#clock.now() ? this.#current : undefined;
   }
 
-  /** Why the last load failed; `undefined` once one has succeeded. */
+  /** Why the last load failed; `undefined` if it succeeded. */
   get failure(): NodeCredentialsError | undefined {
     return this.#failure;
   }
 
   /**
-   * Gives the credentials. Waits only where there are none; in their last five minutes they
-   * are given out while a replacement is looked for.
+   * Returns the credentials. Waits only if there are none; in their last five minutes a replacement
+   * is loaded in the background.
    *
    * @throws NodeCredentialsError saying why there are none.
    */
@@ -103,9 +103,8 @@ export class NodeCredentialsKeeper {
   }
 
   /**
-   * Reads the credentials anew, for instance after EKS Auth did not accept them: at most
-   * once a second, and once for all who ask meanwhile. Where that fails, or is not due yet,
-   * gives the ones at hand.
+   * Loads the credentials again, for instance after EKS Auth has rejected them, but at most once per
+   * second; concurrent calls share a load. Returns the current ones if the load fails or is not due.
    *
    * @throws NodeCredentialsError if there are none.
    */
@@ -119,7 +118,7 @@ export class NodeCredentialsKeeper {
   #reload(): Promise<void> {
     if (this.#loading !== undefined) return this.#loading;
     const now = this.#clock.elapsed();
-    if (now - this.#lastLoad < LOAD_EVERY) return Promise.resolve();
+    if (now - this.#lastLoad < MIN_LOAD_INTERVAL) return Promise.resolve();
     this.#lastLoad = now;
     this.#loading = this.#loadOnce().finally(() => {
       this.#loading = undefined;
@@ -129,7 +128,7 @@ export class NodeCredentialsKeeper {
 
   async #loadOnce(): Promise<void> {
     try {
-      const loaded = await this.#bounded(this.#load());
+      const loaded = await this.#withTimeout(this.#load());
       this.#failure = undefined;
       if (!this.#isBeingRewritten(loaded)) this.#current = loaded;
     } catch (cause) {
@@ -141,14 +140,14 @@ export class NodeCredentialsKeeper {
   }
 
   /**
-   * Where credentials came from a file, and now come from the metadata service only, the file
-   * is most likely being rewritten: what came from it stays until it expires.
+   * If credentials came from a file, and now only the metadata service has some, the file is most
+   * likely being rewritten: the file's credentials are kept until they expire.
    */
   #isBeingRewritten(loaded: LoadedCredentials): boolean {
     return loaded.remote && this.current !== undefined && this.#current?.remote === false;
   }
 
-  #bounded<Value>(work: Promise<Value>): Promise<Value> {
+  #withTimeout<Value>(work: Promise<Value>): Promise<Value> {
     const { promise, resolve, reject } = Promise.withResolvers<Value>();
     const timer = this.#clock.setTimeout(
       () => reject(new CredentialChainError(`no source answered within ${LOAD_TIMEOUT} ms`)),

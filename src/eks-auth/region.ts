@@ -4,16 +4,16 @@ import type { Clock } from '../clock.ts';
 import type { Environment } from '../http/proxy.ts';
 import { readInstanceMetadata } from './imds.ts';
 
-/** No source names a region, or one names what cannot be one. */
+/** No source has a region, or it has an invalid one. */
 export class RegionError extends Error {
   override readonly name = 'RegionError';
   readonly code = 'ERR_REGION';
 }
 
-/** A host label (RFC 1123): whatever is not one must not get into a host name. */
+/** A host label (RFC 1123), since the region becomes part of a host name. */
 const REGION = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 
-/** Whether `text` may be the name of a region; those that AWS has today are not all there will be. */
+/** Whether `text` may be the name of a region. There is no list, since AWS adds regions. */
 export function isRegion(text: string): boolean {
   return REGION.test(text);
 }
@@ -46,7 +46,7 @@ export async function resolveRegion(env: Environment, clock?: Clock): Promise<st
 }
 
 async function fromProfile(env: Environment): Promise<string | undefined> {
-  // Rarely needed, and not light.
+  // Rarely needed, and large.
   const { loadSharedConfigFiles } = await import('@smithy/core/config');
   const folder = join(env.HOME || homedir(), '.aws');
   const { configFile, credentialsFile } = await loadSharedConfigFiles({

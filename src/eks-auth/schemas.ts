@@ -33,7 +33,7 @@ const STRING = 0;
 const TIMESTAMP = 4;
 const NO_TRAITS = 0;
 const HTTP_LABEL = 1;
-/** Shapes with this trait come out as a placeholder in whatever the SDK's logger writes. */
+/** The SDK's logger writes a placeholder for shapes with this trait. */
 const SENSITIVE = 8;
 
 const JwtToken: StaticSimpleSchema = [SIMPLE, NAMESPACE, 'JwtToken', SENSITIVE, STRING];
@@ -118,7 +118,7 @@ export const AssumeRoleForPodIdentity: StaticOperationSchema = [
 
 type ExceptionClass = new (options: ExceptionOptions) => EKSAuthServiceException;
 
-/** Each modelled error with the status that it is answered with. */
+/** The errors of the model, with their HTTP status. */
 const modelled: [string, number, ExceptionClass][] = [
   ['ThrottlingException', 429, ThrottlingException],
   ['InvalidRequestException', 400, InvalidRequestException],
@@ -132,8 +132,8 @@ const modelled: [string, number, ExceptionClass][] = [
 ];
 
 /**
- * Where the SDK looks up which class an answered error code stands for. A code that is not
- * there becomes an {@link EKSAuthServiceException} of that name.
+ * Maps error codes to classes for the SDK. A code that is not in it becomes an
+ * {@link EKSAuthServiceException} of that name.
  */
 export const errorTypeRegistries: TypeRegistry[] = (() => {
   const base = new TypeRegistry(SYNTHETIC);

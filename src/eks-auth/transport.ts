@@ -11,11 +11,11 @@ import { exchange } from '../http/exchange.ts';
 
 /** Input of {@link UndiciTransport}. */
 export interface TransportOptions {
-  /** Carries the requests; it is not closed with the transport. */
+  /** Sends the requests; it is not closed with the transport. */
   readonly dispatcher: Dispatcher;
-  /** For one attempt, from the call to the last byte of the answer. Default is 10 s. */
+  /** Time-out of one attempt, up to the last byte of the response. Default: 10 s. */
   readonly attemptTimeout?: DurationMs | undefined;
-  /** Bytes of an answer's body. Default is 64 KiB; a real answer has about 2 KiB. */
+  /** Most bytes of a response body. Default: 64 KiB; a real one has about 2 KiB. */
   readonly maxResponseBytes?: number | undefined;
   /** Default is the real time. */
   readonly clock?: Clock | undefined;
@@ -23,14 +23,14 @@ export interface TransportOptions {
 
 /** Options of one request, as `client.send` passes them on. */
 export interface RequestOptions extends HttpHandlerOptions {
-  /** Called with the `Date` of the answer, which is to the second. Default is nothing. */
+  /** Called with the `Date` of the response, which is in whole seconds. Default: none. */
   readonly onDate?: ((date: EpochMs) => void) | undefined;
 }
 
 const DEFAULT_ATTEMPT_TIMEOUT: DurationMs = 10_000;
 const DEFAULT_MAX_RESPONSE_BYTES = 65_536;
 
-/** The SDK's request handler contract over undici: answers are read whole and bounded. */
+/** The SDK's request handler interface over undici. Responses are read in full, up to a limit. */
 export class UndiciTransport implements HttpHandler<TransportOptions> {
   readonly metadata = { handlerProtocol: 'http/1.1' };
   #options: TransportOptions;

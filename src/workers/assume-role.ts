@@ -10,30 +10,30 @@ import type { CalledServer, WorkTimes } from '../telemetry/tracing.ts';
 import { outgoing } from './outgoing.ts';
 import { settings } from './settings.ts';
 
-/** One call to EKS Auth, with all that it needs; it is carried to the thread by value. */
+/** The input of one call to EKS Auth; it is copied to the worker thread. */
 export interface AssumeRoleTask {
   readonly token: string;
   readonly region: string;
   readonly credentials: NodeCredentials;
 }
 
-/** What came of a call. */
+/** The outcome of a call. */
 export type AssumeRoleOutcome = (
   | { readonly ok: true; readonly role: RoleCredentials }
   | { readonly ok: false; readonly failure: AssumeRoleFailure }
 ) & {
-  /** The time of the service, where it was the service that answered. */
+  /** The service's time when the call ended, if the service itself answered. */
   readonly serviceTime?: EpochMs | undefined;
-  /** When the attempt was made, by this thread's clock. */
+  /** When the attempt started and ended, by this thread's clock. */
   readonly times?: WorkTimes | undefined;
-  /** Where the call was made. */
+  /** The endpoint that was called. */
   readonly server?: CalledServer | undefined;
 };
 
 let client: { readonly eksAuth: EKSAuthClient; readonly server: CalledServer } | undefined;
 let credentials: NodeCredentials;
 
-/** Task: one attempt at AssumeRoleForPodIdentity on a worker thread. */
+/** Worker task: one attempt at AssumeRoleForPodIdentity. Never rejects. */
 export async function assumeRole(task: AssumeRoleTask): Promise<AssumeRoleOutcome> {
   const { clusterName } = settings();
   const startedAt = performance.timeOrigin + performance.now();
@@ -45,7 +45,7 @@ export async function assumeRole(task: AssumeRoleTask): Promise<AssumeRoleOutcom
   const onDate = (date: EpochMs) => {
     dated = { date, at: performance.now() };
   };
-  // Calls that are under way have signed already; the next ones take the newest credentials.
+  // Each call is signed with the newest credentials; those in progress are signed already.
   credentials = task.credentials;
   try {
     if (client?.server.region !== task.region) client = connect(task);
@@ -59,7 +59,7 @@ export async function assumeRole(task: AssumeRoleTask): Promise<AssumeRoleOutcom
   }
 }
 
-/** What a date has become since; half a second is its mean error. */
+/** The service's time now. A date is cut to the second, so half a second is added. */
 function timeNow(
   dated: { readonly date: EpochMs; readonly at: MonotonicMs } | undefined,
 ): EpochMs | undefined {

@@ -14,15 +14,15 @@ export interface EksAuthCallerOptions {
     get(): Promise<NodeCredentials>;
     refresh(): Promise<NodeCredentials>;
   };
-  /** Finds out the node's region. */
+  /** Looks up the node's region. */
   readonly region: () => Promise<string>;
-  /** Called with the service's time after each answer that the service itself gave. */
+  /** Called with the service's time after each answer of the service itself. */
   readonly onServiceTime: (time: EpochMs) => void;
 }
 
 /**
- * Makes calls to EKS Auth on the workers, signed as the node: its credentials and its region
- * are found out here, once for all threads.
+ * Makes calls to EKS Auth on worker threads, signed with the node's credentials. Credentials and
+ * region are looked up here, once for all threads.
  */
 export class EksAuthCaller {
   readonly #options: EksAuthCallerOptions;
@@ -32,7 +32,7 @@ export class EksAuthCaller {
     this.#options = options;
   }
 
-  /** Finds out credentials and region before the first call needs them; failures come with it. */
+  /** Starts to look up credentials and region; if that fails, the first call reports it. */
   warmUp(): void {
     this.#options.credentials.get().catch(() => undefined);
     this.#regionOnce().catch(() => undefined);
@@ -42,7 +42,7 @@ export class EksAuthCaller {
    * One call to EKS Auth.
    *
    * @param token - The pod's service account token.
-   * @returns What came of it; it never rejects.
+   * @returns Its outcome; never rejects.
    */
   async assumeRole(token: string): Promise<AssumeRoleOutcome> {
     let region: string;
@@ -57,10 +57,10 @@ export class EksAuthCaller {
     }
     const outcome = await this.#options.workers
       .assumeRole({ token, region, credentials })
-      .catch(unfinished);
+      .catch(workerFailure);
     if (outcome.serviceTime !== undefined) this.#options.onServiceTime(outcome.serviceTime);
     if (!outcome.ok && outcome.failure.kind === 'node-credentials') {
-      // The next call has the new ones; this one is tried again by whoever made it.
+      // For the next call, also for a retry of this one.
       this.#options.credentials.refresh().catch(() => undefined);
     }
     return outcome;
@@ -75,8 +75,8 @@ export class EksAuthCaller {
   }
 }
 
-/** The threads that took the call died, or the broker is stopping: a failure of that call alone. */
-function unfinished(error: unknown): AssumeRoleOutcome {
+/** The failure of a call whose worker thread died, or that came while the broker stops. */
+function workerFailure(error: unknown): AssumeRoleOutcome {
   const reason = error instanceof Error ? error.message : String(error);
   const message = `the call could not be made: ${reason}`;
   return { ok: false, failure: { kind: 'service', code: 'WorkerFailed', message } };

@@ -3,14 +3,14 @@ import { Connections, type TlsIdentity } from '../http/connections.ts';
 import { settings } from './settings.ts';
 
 /**
- * Connections to one origin: as many as there can be calls under way (256), and as many lost ones
- * that were made again and have not timed out yet.
+ * Connections per origin: one for each call that may be in progress (256), and as many for calls
+ * that were overtaken and have not timed out yet.
  */
 const CONNECTIONS = 512;
 
 let connections: Connections | undefined;
 
-/** This thread's connections, which all its tasks share. */
+/** The connections of this thread, shared by all its tasks. */
 export function outgoing(identity?: TlsIdentity): Dispatcher {
   if (connections === undefined) {
     const { environment: env, connectTimeout } = settings();

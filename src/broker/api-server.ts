@@ -6,22 +6,22 @@ import type { Workers } from '../workers/pool.ts';
 import type { Foundation } from './foundation.ts';
 import type { PodAwareness } from './pod-awareness.ts';
 
-/** Pods or the taint of this node were asked for, and nothing leads to the API server. */
+/** `--watch-pods=enforce` or `--startup-taint` is set, but there is no access to the API server. */
 class NoApiServerError extends Error {
   override readonly name = 'NoApiServerError';
   readonly code = 'ERR_NO_API_SERVER';
 }
 
-/** The way to the API server; undefined: there is none, or nothing needs it. */
+/** Access to the API server. */
 export interface ApiServer {
-  /** For documents about keys. */
+  /** For the issuer and its keys; undefined: there is no access. */
   readonly access: ApiServerAccess | undefined;
-  /** For this node's pods and its taint. */
+  /** For this node's pods and its taint; undefined: there is no access, or it is not needed. */
   readonly client: ApiClient | undefined;
 }
 
 /**
- * Finds the API server, and loads what asks it about this node, where that is wanted.
+ * Finds the API server, and loads its client if pods are watched or a taint is to be removed.
  *
  * @throws KubeconfigError, NoApiServerError
  */
@@ -52,7 +52,7 @@ async function clientFor(
   return new ApiClient(access, workers);
 }
 
-/** Begins to watch this node's pods; undefined where that is not wanted. */
+/** Starts to watch this node's pods, if that is enabled. */
 export async function podAwareness(
   client: ApiClient | undefined,
   foundation: Foundation,
@@ -66,7 +66,7 @@ export async function podAwareness(
   return pods;
 }
 
-/** What takes the start-up taint off this node; undefined where that is not wanted. */
+/** Creates what removes this node's start-up taint, if that is enabled. */
 export async function startupTaint(
   client: ApiClient | undefined,
   { config, clock, log, faults, stops }: Foundation,

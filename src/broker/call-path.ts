@@ -8,7 +8,7 @@ import { WorkerPool } from '../workers/pool.ts';
 import { transportEnvironment } from '../workers/settings.ts';
 import type { Foundation } from './foundation.ts';
 
-/** What a call to EKS Auth takes: its turn, the node's credentials, and a thread to make it on. */
+/** What is needed to call EKS Auth: workers, the node's credentials, and the queue. */
 export interface CallPath {
   readonly workers: WorkerPool;
   readonly credentials: NodeCredentialsKeeper;
@@ -17,7 +17,7 @@ export interface CallPath {
   readonly queue: CallQueue;
 }
 
-/** Builds the way to EKS Auth. */
+/** Builds what is needed to call EKS Auth. */
 export function callPath(foundation: Foundation): CallPath {
   const { config, environment, clock, log, stops } = foundation;
   const workers = workerPool(foundation);

@@ -11,7 +11,7 @@ import type { RoleSessions } from '../sessions/role-sessions.ts';
 import type { WorkerPool } from '../workers/pool.ts';
 import type { PodAwareness } from './pod-awareness.ts';
 
-/** The parts of a broker that metrics, status, log and `explain` look into. */
+/** The components of a broker that metrics, status, log and `explain` read. */
 export interface Components {
   readonly clock: ServiceClock;
   readonly config: Config;

@@ -23,7 +23,7 @@ import { apiServer, podAwareness, startupTaint } from './api-server.ts';
 import { type CallPath, callPath } from './call-path.ts';
 import type { Components } from './components.ts';
 import { explain } from './explain.ts';
-import { type Foundation, type Given, layFoundation } from './foundation.ts';
+import { type BrokerInput, buildFoundation, type Foundation } from './foundation.ts';
 import { metricSources } from './metric-sources.ts';
 import { openStore } from './open-store.ts';
 import type { PodAwareness } from './pod-awareness.ts';
@@ -31,12 +31,12 @@ import { brokerStatus } from './status.ts';
 import { Succession } from './succession.ts';
 import { TokenScopeFallback, watchedStates } from './watched-states.ts';
 
-/** How much longer than a client's wait the broker gives its last answers when it stops. */
+/** When the broker stops, its last answers may take this much longer than the client wait. */
 const STOP_MARGIN: DurationMs = 1_000;
-/** How long what was fetched last may take to be kept when the broker stops. */
+/** How long pending writes to the store may take when the broker stops. */
 const KEEP_TIMEOUT: DurationMs = 500;
 
-/** A broker that is built; what of it is to be started. */
+/** The components of a broker that have to be started. */
 export interface Composition {
   readonly workers: WorkerPool;
   readonly credentials: Components['credentials'];
@@ -51,13 +51,14 @@ export interface Composition {
 }
 
 /**
- * Builds all components, and adds to `given.stops` how each ends. The last to be built ends
- * first: first nobody asks any more, then nothing is done, then nothing is told.
+ * Builds all components, and adds to `input.stops` how to stop them, in reverse order: listeners
+ * first, then sessions and workers, then metrics and traces.
  *
- * @throws KubeconfigError, NoApiServerError, TraceConfigError: it cannot be built as asked for.
+ * @throws KubeconfigError, NoApiServerError, TraceConfigError: it cannot run with this
+ *   configuration.
  */
-export async function compose(given: Given): Promise<Composition> {
-  const foundation = await layFoundation(given);
+export async function compose(input: BrokerInput): Promise<Composition> {
+  const foundation = await buildFoundation(input);
   const { config, clock, log, metrics, stops } = foundation;
   const path = callPath(foundation);
   const { workers } = path;
@@ -108,7 +109,7 @@ export async function compose(given: Given): Promise<Composition> {
   const admin = adminSocket(foundation, components, succession);
   const issuer = new IssuerSearch({ keyRing, workers, apiServer: access, clock, log });
   stops.defer(() => issuer.stop());
-  // Until the last answer is out, the operator and a successor are answered too.
+  // The operator and a successor are answered until the last answer has been sent.
   stops.defer(() => admin.stop());
   stops.defer(() => listener.stop(config.clientWait + STOP_MARGIN));
   stops.defer(() => succession.stop());
@@ -225,7 +226,7 @@ function adminSocket(
     config.adminSocket,
     {
       flush: async (chosen) => {
-        // First where others look, so that nothing comes back from there.
+        // The store first, so that no session comes back from there.
         const reachedStore = store && (await store.flush(chosen));
         const flushed = sessions.flush((session) => isChosen(chosen, session));
         const reachedPredecessor = await succession.flush(chosen);

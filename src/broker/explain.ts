@@ -3,7 +3,7 @@ import type { Components } from './components.ts';
 
 /** What the broker would do with a token, and why. */
 export async function explain(token: string, components: Components): Promise<Explanation> {
-  // Loads what decodes tokens, which the main thread has no other use for.
+  // It decodes tokens, which the main thread does not need otherwise.
   const { explainToken } = await import('../sessions/explanation.ts');
   const { clock, config, identity, keyRing, sessions, pods } = components;
   return await explainToken(token, {

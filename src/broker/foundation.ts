@@ -8,45 +8,45 @@ import { collectTraces } from '../telemetry/trace-collection.ts';
 import type { Tracing } from '../telemetry/tracing.ts';
 import { version } from '../version.ts';
 
-/** How long pending spans may take to be sent when the broker stops. */
+/** How long sending pending spans may take when the broker stops. */
 const FLUSH_TIMEOUT: DurationMs = 2_000;
 
-/** What every part of the broker is built on. */
+/** What all components of the broker are built on. */
 export interface Foundation {
   readonly config: Config;
-  /** For AWS's own variables, proxies and the way to the API server. */
+  /** For AWS's own variables, proxies and access to the API server. */
   readonly environment: NodeJS.ProcessEnv;
   readonly log: Log;
-  /** Lines that were given up because the log's reader stands still. */
+  /** Lines that were dropped because nobody reads the log. */
   readonly logLinesDropped: () => number;
-  /** Ends a start that waits for a port. */
+  /** Aborts a start that waits for a port. */
   readonly signal: AbortSignal;
   readonly version: string;
   readonly clock: ServiceClock;
   readonly metrics: Metrics;
-  /** Undefined: nobody collects traces. */
+  /** Undefined: traces are not collected. */
   readonly tracing: Tracing | undefined;
   readonly faults: RepeatedFaults;
-  /** What ends with the broker, the last to be added first. */
+  /** What is stopped with the broker, in reverse order. */
   readonly stops: AsyncDisposableStack;
 }
 
-/** What the caller of the broker gives it. */
-export type Given = Pick<
+/** Input of {@link startBroker}. */
+export type BrokerInput = Pick<
   Foundation,
   'config' | 'environment' | 'log' | 'logLinesDropped' | 'signal' | 'stops'
 >;
 
 /**
- * Clock, metrics and traces.
+ * Creates clock, metrics and traces.
  *
  * @throws TraceConfigError naming the variable that cannot be used.
  */
-export async function layFoundation(given: Given): Promise<Foundation> {
-  const { config, environment, log, stops } = given;
+export async function buildFoundation(input: BrokerInput): Promise<Foundation> {
+  const { config, environment, log, stops } = input;
   const clock = new ServiceClock(systemClock);
   const traces = await collectTraces(environment, version(), log, config.trustTraceparent);
-  // A collector that does not answer must not hold the process up.
+  // A collector that does not answer must not keep the process from ending.
   stops.defer(() =>
     Promise.race([traces?.shutdown(), pause(FLUSH_TIMEOUT, undefined, { ref: false })]),
   );
@@ -55,7 +55,7 @@ export async function layFoundation(given: Given): Promise<Foundation> {
   const faults = new RepeatedFaults(clock, log);
   stops.defer(() => faults.stop());
   return {
-    ...given,
+    ...input,
     version: version(),
     clock,
     metrics,

@@ -5,7 +5,7 @@ import type { MetricSources } from '../telemetry/metrics/metrics.ts';
 import type { ScopeFigures, ServiceAccountFigures } from '../telemetry/metrics/session-metrics.ts';
 import type { Components } from './components.ts';
 
-/** What the metrics read off the components. */
+/** The values that metrics read from the components. */
 export function metricSources(components: Components): MetricSources {
   const { clock, sessions, queue, pace, keyRing, workers, credentials, listener, config } =
     components;
@@ -64,8 +64,8 @@ function scopeFigures(sessions: RoleSessions): ScopeFigures[] {
 }
 
 /**
- * How long the first session is good that pods still ask for. One that nobody wants, or whose
- * tokens have all expired, is let go of on purpose and not counted.
+ * How long until the first session in use expires. Sessions that are not in use, or whose tokens
+ * have all expired, are not renewed on purpose, and not counted.
  */
 function soonestExpiry(sessions: RoleSessions, now: number): DurationMs | undefined {
   let soonest: number | undefined;

@@ -8,7 +8,7 @@ import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics/metrics.ts';
 import type { RepeatedFaults } from '../telemetry/repeated-faults.ts';
 
-/** What {@link openStore} needs. */
+/** Input of {@link openStore}. */
 export interface StoreOptions {
   readonly config: Config;
   readonly redis: RedisConfig;
@@ -16,13 +16,13 @@ export interface StoreOptions {
   readonly log: Log;
   readonly metrics: Metrics;
   readonly faults: RepeatedFaults;
-  /** The sessions in memory; they are made with the store, and so after it. */
+  /** The sessions in memory, which are created after the store. */
   readonly sessions: () => RoleSessions;
 }
 
 /**
- * Opens the store of sessions. Its client is loaded here: where there is no Redis, it costs
- * neither time nor memory.
+ * Opens the session store. The Redis client is imported here, so that without Redis it costs neither
+ * time nor memory.
  *
  * @throws Error naming a file that cannot be used.
  */
@@ -54,7 +54,7 @@ export async function openStore(options: StoreOptions): Promise<RedisSessionStor
     },
     onRejected: (reason) => {
       counts.entriesRejected.inc({ reason });
-      // An operator has flushed it, or its time is over: nobody has meddled with it.
+      // Flushed by an operator, or expired: no sign of tampering.
       if (reason === 'flushed' || reason === 'expired') return;
       faults.report(`redis entry ${reason}`, {
         level: 'warn',

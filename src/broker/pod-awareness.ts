@@ -11,19 +11,19 @@ import type { RoleSessions } from '../sessions/role-sessions.ts';
 import type { Metrics } from '../telemetry/metrics/metrics.ts';
 import type { RepeatedFaults } from '../telemetry/repeated-faults.ts';
 
-/** What the broker knows of this node's pods. */
+/** What the broker knows about this node's pods. */
 export interface PodAwareness {
   readonly gate: PodGate;
-  /** Pods that are known. */
+  /** Number of known pods. */
   readonly known: number;
-  /** Whether the API server tells of changes now. */
+  /** Whether the watch is connected. */
   readonly connected: boolean;
-  /** Whether a pod is known to be on the node, and has not ended. */
+  /** Whether a pod is known to be alive on the node. */
   isLive(uid: string): boolean;
   stop(): void;
 }
 
-/** What {@link watchPods} works with. */
+/** Input of {@link watchPods}. */
 export interface PodAwarenessOptions {
   readonly client: ApiClient;
   readonly config: Config;
@@ -36,8 +36,8 @@ export interface PodAwarenessOptions {
 }
 
 /**
- * Builds what judges requests by the pods of this node, and begins to watch these. Loaded only
- * where it is asked for.
+ * Starts to watch this node's pods, and builds the gate that checks requests against them. This
+ * module is imported only if pods are watched.
  */
 export function watchPods(options: PodAwarenessOptions): PodAwareness {
   const { client, config, nodeName, mode, clock, faults, metrics, sessions } = options;

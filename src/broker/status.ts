@@ -9,14 +9,14 @@ import type { Components } from './components.ts';
 export interface BrokerStatus {
   readonly version: string;
   readonly clusterName: string;
-  /** The broker's time, by which its dates are meant. */
+  /** The broker's time, to compare the dates below with. */
   readonly now: string;
   readonly sessions: readonly SessionStatus[];
   readonly calls: {
     readonly waiting: number;
     readonly underWay: number;
     readonly pace: PaceMode;
-    /** Calls a second; null without a bound. */
+    /** Calls per second; null without a limit. */
     readonly rate: number | null;
   };
   readonly keys: {
@@ -33,9 +33,9 @@ export interface BrokerStatus {
     /** Why the circuit is open; null while it is not. */
     readonly reason: string | null;
     readonly writesWaiting: number;
-    /** Whether it is heard what other brokers announce; null: they have nothing to say. */
+    /** Whether announcements of other brokers are received; null: sessions are not shared. */
     readonly subscribed: boolean | null;
-    /** Why it is not; null where it is. */
+    /** Why they are not received; null if they are. */
     readonly unsubscribedReason: string | null;
   } | null;
   /** Null: pods are not watched. */
@@ -46,7 +46,7 @@ export interface BrokerStatus {
   } | null;
 }
 
-/** How the broker is doing, without tokens and secrets. */
+/** The state of the broker, without tokens and secrets. */
 export function brokerStatus(components: Components): BrokerStatus {
   const { clock, config, sessions, queue, pace, keyRing, credentials, listener, pods } = components;
   const now = clock.now();

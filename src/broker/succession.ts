@@ -12,8 +12,8 @@ import { isChosen } from '../sessions/stored-sessions.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { NodeMetrics } from '../telemetry/metrics/node-metrics.ts';
 
-/** How long a predecessor that has handed over may live on before that is an error. */
-const PREDECESSOR_MAY_LIVE: DurationMs = 60_000;
+/** How long a predecessor may go on after the hand-over before that is an error. */
+const PREDECESSOR_TIMEOUT: DurationMs = 60_000;
 
 /** What {@link Succession} is made from. */
 export interface SuccessionOptions {
@@ -23,41 +23,42 @@ export interface SuccessionOptions {
   readonly metrics: Pick<NodeMetrics, 'handOvers'>;
   readonly sessions: RoleSessions;
   readonly listener: Pick<Listener, 'startProbes' | 'stopProbes' | 'succeeded'>;
-  /** Where successors ask. */
+  /** The admin socket, on which successors ask. */
   readonly admin: () => Pick<AdminSocket, 'start' | 'release'>;
 }
 
 /**
- * One broker after another on a node, without a gap: sessions go from memory to memory, the
- * pods' ports are held by both for a moment, and those of probes and metrics change hands.
+ * Replaces one broker on a node by another without a gap. The sessions are handed over in memory,
+ * both brokers listen on the pods' ports for a moment, and the ports of probes and metrics are passed
+ * on.
  */
 export class Succession {
   readonly #options: SuccessionOptions;
   #predecessor: Predecessor | undefined;
   #stopped = false;
-  #refused = false;
+  #reported = false;
 
   constructor(options: SuccessionOptions) {
     this.#options = options;
   }
 
   /**
-   * Takes over the sessions of the broker that runs here, if one does and hands over.
+   * Takes over the sessions of the broker that runs on this node, if there is one that hands over.
    *
-   * @returns It, for {@link Listener.start}.
+   * @returns That broker, for {@link Listener.start}; undefined: there is none.
    */
   async succeed(): Promise<Predecessor | undefined> {
     const { config, log, sessions, metrics, clock } = this.#options;
     const predecessor = await Predecessor.find(config.adminSocket, config, clock).catch((error) => {
       if (!(error instanceof NoHandOverError)) throw error;
-      this.meets(error.message);
+      this.reportOtherBroker(error.message);
     });
     if (predecessor === undefined) return undefined;
     this.#predecessor = predecessor;
     for (const { session, kept } of predecessor.sessions) {
-      // Where it had no store, it is known only when they were fetched.
+      // Without a store there is no version, only the time of the fetch.
       const version = kept.version || versionAt(kept.fetchedAt);
-      // Sessions of single tokens may be of tokens that EKS Auth alone has judged.
+      // In token scope, the token may not have been verified.
       sessions.restore(session, { ...kept, version }, session.scope !== 'token');
     }
     log.info({ sessions: predecessor.sessions.length }, 'taking over from the broker that runs');
@@ -65,7 +66,7 @@ export class Succession {
     const overdue = clock.setTimeout(() => {
       metrics.handOvers.inc({ result: 'overdue' });
       log.error('two brokers run on this node: the one that has handed over was not stopped');
-    }, PREDECESSOR_MAY_LIVE);
+    }, PREDECESSOR_TIMEOUT);
     overdue.unref();
     void predecessor.gone.then(() => {
       this.#predecessor = undefined;
@@ -76,23 +77,24 @@ export class Succession {
   }
 
   /**
-   * Another broker is alive on this node, and there is no hand-over between the two: whatever
-   * started both, only one of them can answer pods.
+   * Reports, once, that another broker runs on this node and does not hand over: only one of the two
+   * can answer pods.
    */
-  meets(reason: string): void {
-    if (this.#refused) return;
-    this.#refused = true;
+  reportOtherBroker(reason: string): void {
+    if (this.#reported) return;
+    this.#reported = true;
     const { log, metrics } = this.#options;
     metrics.handOvers.inc({ result: 'refused' });
     log.error({ reason }, 'two brokers run on this node: the other one does not hand over');
   }
 
-  /** The port for pods is taken; by another broker, which has not been found on its socket? */
-  async findsTaken(address: { readonly host: string; readonly port: number }): Promise<void> {
-    if (await isBroker(address)) this.meets('it has the port, and no socket that this one knows');
+  /** A port for pods is in use: reports if another broker has it that was not found on its socket. */
+  async reportPortTaken(address: { readonly host: string; readonly port: number }): Promise<void> {
+    if (await isBroker(address))
+      this.reportOtherBroker('it has the port, and no socket that this one knows');
   }
 
-  /** What a successor may ask of this broker. */
+  /** What a successor can request from this broker. */
   get actions(): HandOverActions {
     return {
       offer: (successor) => this.#offer(successor),
@@ -109,15 +111,15 @@ export class Succession {
   }
 
   /**
-   * Has the broker before this one let go of sessions as well, while it still answers pods.
+   * Flushes sessions of the predecessor as well, while it still answers pods.
    *
-   * @returns Whether it has; undefined where there is none.
+   * @returns Whether it has; undefined if there is none.
    */
   async flush(chosen: FlushChoice): Promise<boolean | undefined> {
     return await this.#predecessor?.flush(chosen);
   }
 
-  /** This broker ends: nothing is taken back any more. */
+  /** The broker stops: nothing is taken back from a successor any more. */
   stop(): void {
     this.#stopped = true;
   }
@@ -137,7 +139,7 @@ export class Succession {
     }
     metrics.handOvers.inc({ result: 'given' });
     listener.succeeded = true;
-    // A flush that this broker took now would not reach the sessions that go over.
+    // From now on a flush here would not reach the sessions that are handed over.
     admin().release();
     sessions.standBy(true);
     return [...sessions.all()].flatMap(({ key, scope, namespace, serviceAccount, credentials }) =>

@@ -3,15 +3,15 @@ import type { RedisSessionStore } from '../session-store/redis-session-store.ts'
 import type { WatchedState } from '../telemetry/state-watch.ts';
 import type { Components } from './components.ts';
 
-/** How long after the last call for a token without proof the broker counts as falling back. */
-const FALLBACK_LASTS: DurationMs = 60_000;
-/** How often the node's interfaces are looked at. */
-const ADDRESSES_FOR: DurationMs = 10_000;
+/** How long after the last call for an unverified token the broker counts as falling back. */
+const FALLBACK_WINDOW: DurationMs = 60_000;
+/** How often the node's addresses are checked. */
+const ADDRESS_CHECK_INTERVAL: DurationMs = 10_000;
 
-/** How long announcements may not be heard before that is news: a connection may be made anew. */
-const DEAF_AFTER: DurationMs = 5_000;
+/** How long announcements may be missing before that is logged: the connection may be reopened. */
+const UNSUBSCRIBED_AFTER: DurationMs = 5_000;
 
-/** Whether tokens go to EKS Auth because they cannot be verified on the node. */
+/** Whether EKS Auth is called for tokens that cannot be verified on the node. */
 export class TokenScopeFallback {
   readonly #clock: Clock;
   #at: DurationMs = Number.NEGATIVE_INFINITY;
@@ -21,14 +21,14 @@ export class TokenScopeFallback {
     this.#clock = clock;
   }
 
-  /** A call is made for such a token. */
+  /** Records a call for such a token. */
   unverified(cause: string): void {
     this.#at = this.#clock.elapsed();
     this.#cause = cause;
   }
 
   get active(): boolean {
-    return this.#clock.elapsed() - this.#at < FALLBACK_LASTS;
+    return this.#clock.elapsed() - this.#at < FALLBACK_WINDOW;
   }
 
   /** Why the latest token could not be verified. */
@@ -37,7 +37,7 @@ export class TokenScopeFallback {
   }
 }
 
-/** The states whose changes the log tells. */
+/** The states whose changes are logged. */
 export function watchedStates(
   components: Components,
   fallback: TokenScopeFallback,
@@ -60,7 +60,7 @@ function pace({ pace, queue }: Components): WatchedState {
     read: () => pace.mode,
     changed(now) {
       if (now === 'unlimited') {
-        // Also after two minutes without a call, when nothing is known of it.
+        // Also after two minutes without a call, when the quota is not known any more.
         return { level: 'info', fields: {}, message: 'calls to EKS Auth are no longer paced' };
       }
       const fields = {
@@ -96,7 +96,7 @@ function nodeCredentials({ credentials }: Components): WatchedState {
     read() {
       if (credentials.current !== undefined) {
         had = true;
-        return 'there';
+        return 'available';
       }
       return had || credentials.failure !== undefined ? 'lost' : 'not looked for yet';
     },
@@ -114,9 +114,9 @@ function nodeCredentials({ credentials }: Components): WatchedState {
 
 function nodeRole({ sessions }: Components): WatchedState {
   return {
-    read: () => (sessions.nodeDenied ? 'denied' : 'may ask'),
+    read: () => (sessions.nodeDenied ? 'denied' : 'allowed'),
     changed(now) {
-      // That it is denied is said where it is found out, with what EKS Auth said.
+      // A denial is logged where it is found, with EKS Auth's message.
       if (now === 'denied') return undefined;
       return { level: 'info', fields: {}, message: 'EKS Auth grants sessions to this node again' };
     },
@@ -132,7 +132,7 @@ function tokenScope({ keyRing }: Components, fallback: TokenScopeFallback): Watc
         return { level: 'info', fields: {}, message };
       }
       return {
-        // The issuer may have to be learned from the first token: that is no trouble yet.
+        // The issuer may have to be learned from the first token: that is normal.
         level: keyRing.issuer === undefined ? 'info' : 'warn',
         fields: { cause: fallback.cause, issuer: keyRing.issuer },
         message:
@@ -148,7 +148,7 @@ function addresses({ listener, clock }: Components): WatchedState {
   let bound = 0;
   return {
     read() {
-      if (!complete || clock.elapsed() - readAt >= ADDRESSES_FOR) {
+      if (!complete || clock.elapsed() - readAt >= ADDRESS_CHECK_INTERVAL) {
         readAt = clock.elapsed();
         bound = listener.addressesBound;
         if (bound >= listener.addressesExpected) complete = true;
@@ -175,12 +175,12 @@ function redis(store: RedisSessionStore): WatchedState {
   return {
     read() {
       const { circuit, untried } = store.state;
-      if (circuit === 'closed') return 'well';
-      // Being tried out for the first time is no news, nor is it later.
-      return untried ? 'starting' : 'away';
+      if (circuit === 'closed') return 'available';
+      // The first attempt to connect is not logged.
+      return untried ? 'starting' : 'unavailable';
     },
     changed(now) {
-      if (now === 'well') return { level: 'info', fields: {}, message: 'Redis is there' };
+      if (now === 'available') return { level: 'info', fields: {}, message: 'Redis is there' };
       const { reason } = store.state;
       return { level: 'warn', fields: { reason }, message: 'Redis is not used now' };
     },
@@ -192,19 +192,20 @@ function announcements(store: RedisSessionStore): WatchedState {
   return {
     read() {
       const { circuit, announcements } = store.state;
-      if (announcements?.heard === true) last = 'heard';
-      // While Redis is away that is what is said.
-      else if (circuit === 'closed' && (announcements?.deafFor ?? 0) > DEAF_AFTER) last = 'deaf';
+      if (announcements?.heard === true) last = 'subscribed';
+      // While Redis is unavailable, only that is logged.
+      else if (circuit === 'closed' && (announcements?.deafFor ?? 0) > UNSUBSCRIBED_AFTER)
+        last = 'unsubscribed';
       return last;
     },
     changed(now, before) {
-      if (now === 'deaf') {
+      if (now === 'unsubscribed') {
         const reason = store.state.announcements?.reason;
         const message =
           'what other brokers announce in Redis is not heard: flushes and refusals arrive late';
         return { level: 'warn', fields: { reason }, message };
       }
-      if (before !== 'deaf') return undefined;
+      if (before !== 'unsubscribed') return undefined;
       return { level: 'info', fields: {}, message: 'other brokers are heard again' };
     },
   };

@@ -163,7 +163,7 @@ t.test('a port that another broker has, whose socket is elsewhere', async (t) =>
     addresses.push({ host: '127.0.0.1', port: (server.address() as { port: number }).port });
   }
   t.strictSame(await Promise.all(addresses.map(isBroker)), [false, false, true]);
-  for (const address of addresses) await succession.findsTaken(address);
+  for (const address of addresses) await succession.reportPortTaken(address);
   t.equal(await count('refused'), 1);
   t.match(lines, [{ level: 'error', reason: /it has the port/ }]);
   t.equal((await ask(addresses[2]?.port ?? 0, '/', 'GET', {})).status, 404);

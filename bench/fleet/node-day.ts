@@ -88,8 +88,8 @@ export async function callsPerHour(day: NodeDay): Promise<number> {
       );
     if (opened.kind === 'credentials') refreshAt(opened.credentials.expiresAt);
     else if (opened.kind === 'fetch') {
-      void opened.fetch.landed.then((landed) => {
-        if (landed.ok) refreshAt(landed.credentials.expiresAt);
+      void opened.fetch.settled.then((outcome) => {
+        if (outcome.ok) refreshAt(outcome.credentials.expiresAt);
       });
     }
   };

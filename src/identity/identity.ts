@@ -8,58 +8,58 @@ import type { TimedVerdict } from '../workers/verify.ts';
 import type { KeyRing } from './key-ring.ts';
 import { type VerifiedToken, VerifiedTokens } from './verified-tokens.ts';
 
-/** Seconds' worth of requests that may be made with a token at once. */
+/** Burst of requests per token, in seconds of `maxPodQps`. */
 const BURST_SECONDS = 5;
 
 /**
- * Why EKS Auth has to judge a token; `clock`: it would pass but for its times, and what the time
- * is cannot be told.
+ * Why a token could not be verified, so that EKS Auth has to decide. `clock`: only its times are
+ * wrong, and the current time is in doubt.
  */
 export type UnverifiedCause = UnprovenCause | 'clock';
 
-/** Who presents a token, as far as can be told. */
+/** The result of identifying a token's pod. */
 type Who =
-  /** Proven: signature, issuer, audience, times and claims were checked here. */
+  /** Verified: signature, issuer, audience, times and claims were checked here. */
   | { readonly kind: 'verified'; readonly verified: VerifiedToken }
-  /** Claims that would pass, but no key that proves them: EKS Auth has to judge. */
+  /** The claims are valid, but no key verifies them: EKS Auth has to decide. */
   | { readonly kind: 'unverified'; readonly pod: PodIdentity; readonly cause: UnverifiedCause }
-  /** Not acceptable, whoever judges. */
+  /** Invalid; EKS Auth is not asked. */
   | { readonly kind: 'refused'; readonly reason: string }
-  /** Cannot be told now; may be told in a moment. */
+  /** Cannot be decided now; a retry may succeed. */
   | { readonly kind: 'unavailable'; readonly reason: string };
 
-/** Who presents a token, and when a worker found that out, if one had to. */
+/** The pod of a token; `times`: when a worker verified it, if one had to. */
 export type Identified = Who & { readonly times?: WorkTimes | undefined };
 
-/** What would be said of a token. */
+/** What {@link Identity.identify} would return for a token. */
 export interface Preview {
   readonly verdict: TimedVerdict;
   readonly who: Identified;
-  /** It was verified before, and would not be verified again. */
+  /** The token is cached as verified, and would not be verified again. */
   readonly remembered: boolean;
 }
 
 /** What {@link Identity} is made from. */
 export interface IdentityOptions {
-  /** `alternatives`: what else the time may be, where that is in doubt. */
+  /** `alternatives`: other possible times, if the time is in doubt. */
   readonly clock: Clock & { readonly alternatives?: readonly EpochMs[] };
-  /** Verify on threads of their own. */
+  /** Verifies signatures on worker threads. */
   readonly workers: Pick<Workers, 'verify'>;
   /** The issuer's keys. */
   readonly keyRing: KeyRing;
-  /** What tokens have to say. */
+  /** What the claims of a token must contain. */
   readonly expected: ClaimExpectations;
-  /** Tokens remembered at once, at least 1. */
+  /** Verified tokens cached at once, at least 1. */
   readonly maxVerifiedTokens: number;
-  /** Requests a second with one token; 0: no bound. */
+  /** Requests per second with one token; 0: no limit. */
   readonly maxPodQps: number;
-  /** The session that a verified pod's token opens; decided by the sessions room. */
+  /** Returns the key of the session of a verified pod's token. */
   readonly sessionKeyOf: (pod: PodIdentity, token: string) => string;
-  /** Called for each token that was judged: verified, refused, or left to EKS Auth. */
+  /** Called for each identified token: verified, refused, or left to EKS Auth (`skipped`). */
   readonly onJudged: (result: 'success' | 'failure' | 'skipped') => void;
 }
 
-/** Tells who presents a token, and remembers whom it has told. */
+/** Identifies the pods of tokens, and caches verified tokens. */
 export class Identity {
   readonly #options: IdentityOptions;
   readonly #verified: VerifiedTokens;
@@ -70,25 +70,26 @@ export class Identity {
     this.#verified = new VerifiedTokens(options.maxVerifiedTokens);
   }
 
-  /** Tokens remembered as verified. */
+  /** How many verified tokens are cached. */
   get remembered(): number {
     return this.#verified.size;
   }
 
-  /** The token, if it was verified before and is valid now; this is the way of every hit. */
+  /** The cached token, if it is valid at `now`. Every hit comes here. */
   recall(token: string, now: EpochMs): VerifiedToken | undefined {
     return this.#verified.get(token, now);
   }
 
-  /** Forgets the tokens whose keys are no longer published, and says how many those were. */
+  /** Drops cached tokens whose keys are no longer published; returns how many. */
   forgetUnpublished(isPublished: (kid: string | undefined) => boolean): number {
     return this.#verified.retain((verified) => isPublished(verified.kid));
   }
 
   /**
-   * Finds out who presents `token`. A token that several ask about at once is judged once.
+   * Identifies the pod of `token`. Concurrent calls for the same token share one verification.
    *
    * @param token - As presented.
+   * @throws what the worker pool rejects with, if the verification could not be made.
    */
   identify(token: string): Promise<Identified> {
     const underWay = this.#underWay.get(token);
@@ -103,12 +104,12 @@ export class Identity {
     return started;
   }
 
-  /** Whether it is being found out who presents `token`. */
+  /** Whether {@link identify} is in progress for `token`. */
   isJudging(token: string): boolean {
     return this.#underWay.has(token);
   }
 
-  /** Says what would be said of a token now; remembers, counts and fetches nothing. */
+  /** What {@link identify} would return now; caches, counts and fetches nothing. */
   async preview(token: string): Promise<Preview> {
     const { clock } = this.#options;
     const verdict = await this.#verify(token);
@@ -136,7 +137,7 @@ export class Identity {
       const keys = keyRing.keys;
       const verdict = await this.#verify(token);
       const { times } = verdict;
-      // A verdict under keys that were replaced meanwhile says nothing about today's.
+      // The keys were replaced meanwhile: verify again with the new ones.
       if (verdict.verdict !== 'unfit' && keys?.id !== keyRing.keys?.id) continue;
       if (verdict.verdict === 'verified') {
         keyRing.prove((keys as { id: number }).id);
@@ -160,8 +161,8 @@ export class Identity {
   }
 
   /**
-   * A token that is unfit at this time. If it would be proven at another time that it may be as
-   * well, EKS Auth is asked: its answer sets the clock right, and its verdict is the better one.
+   * A token that is invalid at the current time. If it is valid at another possible time, EKS Auth
+   * is asked: it knows the time, and its answer corrects the clock.
    */
   async #unfit(token: string, reason: string): Promise<Who> {
     for (const now of this.#options.clock.alternatives ?? []) {
@@ -184,10 +185,10 @@ export class Identity {
     const sessionKey = this.#options.sessionKeyOf(pod, token);
     const rate = this.#options.maxPodQps;
     const budget = rate === 0 ? undefined : new TokenBucket(rate, rate * BURST_SECONDS);
-    return { token, pod, kid, sessionKey, budget, handed: undefined, admission: undefined };
+    return { token, pod, kid, sessionKey, budget, lastServed: undefined, admission: undefined };
   }
 
-  /** What a token without proof is worth: keys that have proven themselves may refuse it. */
+  /** A token that no key verifies: it is refused only if the keys are proven to be the right ones. */
   #unproven(pod: PodIdentity, cause: UnprovenCause): Who {
     const { keyRing } = this.#options;
     if (cause === 'no-keys' || !keyRing.proven) return { kind: 'unverified', pod, cause };

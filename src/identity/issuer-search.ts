@@ -42,7 +42,7 @@ export class IssuerSearch {
    */
   start(given: string | undefined, workersUp: Promise<void> = Promise.resolve()): void {
     const { keyRing } = this.#options;
-    keyRing.await(workersUp.then(() => this.#start(given)));
+    keyRing.waitFor(workersUp.then(() => this.#start(given)));
   }
 
   stop(): void {
@@ -52,7 +52,7 @@ export class IssuerSearch {
 
   async #start(given: string | undefined): Promise<void> {
     const { keyRing, apiServer, log } = this.#options;
-    keyRing.searching();
+    keyRing.startWait();
     const kept = await keyRing.recall();
     if (given !== undefined) await keyRing.useIssuer(given);
     else if (apiServer !== undefined) await this.#askApiServer(apiServer, true, kept);

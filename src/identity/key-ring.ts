@@ -6,45 +6,45 @@ import type { KeySet } from '../tokens/verify.ts';
 import type { CachedKeys, KeyCache } from './key-cache.ts';
 import type { KeySource } from './key-sources.ts';
 
-/** How often the keys are fetched again. */
+/** How often the keys are refreshed. */
 export const REFRESH_INTERVAL: DurationMs = 10 * 60_000;
-/** The least time between fetches that unknown keys bring about, however many arrive. */
+/** The shortest time between fetches because of unknown keys, however many arrive. */
 export const UNKNOWN_KEY_COOLDOWN: DurationMs = 30_000;
-/** The least time between fetches while there are no keys at all. */
+/** How often the keys are fetched while there are none. */
 const RETRY_INTERVAL: DurationMs = 5_000;
-/** How long keys that no source has confirmed go on verifying new tokens. */
+/** How long keys are used to verify tokens after a source has last confirmed them. */
 export const UNCONFIRMED_LIFETIME: DurationMs = 24 * 3_600_000;
 
-/** Key sets so far, of all rings: threads tell sets by their ids, so no two have the same. */
-let sets = 0;
+/** Number of key sets so far, in all rings: worker threads tell sets apart by their ids. */
+let keySets = 0;
 
 /** What a {@link KeyRing} is made from. */
 export interface KeyRingOptions {
   readonly clock: Clock;
   readonly log: Log;
-  /** Where the keys of an issuer can be had, in the order to ask. */
+  /** The sources of an issuer's keys, in the order in which to ask them. */
   readonly sourcesOf: (issuer: string) => readonly KeySource[];
-  /** Called when keys were replaced, with what tells whether a key id is still published. */
+  /** Called when keys were replaced; `isPublished`: whether a key id still has the same key. */
   readonly onChange: (isPublished: (kid: string | undefined) => boolean) => void;
-  /** How long requests wait for the first fetch of keys. */
+  /** How long requests wait for the first fetch of keys, all together. */
   readonly patience: DurationMs;
-  /** Keeps keys over a restart. Default is nowhere. */
+  /** Keeps keys over a restart. Default: none. */
   readonly cache?: Pick<KeyCache, 'read' | 'write'> | undefined;
-  /** The cluster that kept keys must belong to. */
+  /** The cluster that cached keys must belong to. */
   readonly clusterName: string;
 }
 
 /**
- * The issuer's public keys: fetched when the issuer becomes known, then every 10 minutes and
- * for an unknown key; kept while their source is away.
+ * The issuer's public keys. They are fetched when the issuer becomes known, then every 10 minutes,
+ * and when a token names an unknown key. If their sources fail, they are kept for 24 hours.
  *
- * A set is `proven` once a token has verified under it. Until then it may be the wrong set,
- * and must not be the reason to refuse anybody.
+ * A key set is `proven` once it has verified a token. Until then it may be the wrong set, and no
+ * token is refused because of it.
  */
 export class KeyRing {
   readonly #options: KeyRingOptions;
   #issuer: string | undefined;
-  /** The issuer is that of an earlier run, which the cluster may have changed since. */
+  /** The issuer comes from an earlier run, and may have changed since. */
   #remembered = false;
   #sources: readonly KeySource[] = [];
   #keys: KeySet | undefined;
@@ -53,7 +53,7 @@ export class KeyRing {
   #lastFetchFailed = false;
   #fetching: Promise<boolean> | undefined;
   #unknownKeyAt: MonotonicMs = Number.NEGATIVE_INFINITY;
-  #kept: CachedKeys | undefined;
+  #cachedKeys: CachedKeys | undefined;
   #search: Promise<void> | undefined;
   #waitedSince: MonotonicMs | undefined;
   #timer: Timer | undefined;
@@ -65,17 +65,17 @@ export class KeyRing {
     this.#options = options;
   }
 
-  /** The issuer that tokens must have; undefined until it is known. */
+  /** The issuer of this cluster's tokens; undefined until it is known. */
   get issuer(): string | undefined {
     return this.#issuer;
   }
 
-  /** The issuer is known, and not merely from an earlier run. */
+  /** Whether the issuer is known, and not only from an earlier run. */
   get settled(): boolean {
     return this.#issuer !== undefined && !this.#remembered;
   }
 
-  /** The keys to verify under; undefined while there are none that may be used. */
+  /** The keys to verify with; undefined while there are no usable ones. */
   get keys(): KeySet | undefined {
     const now = this.#options.clock.now();
     return now - this.#confirmedAt > UNCONFIRMED_LIFETIME ? undefined : this.#keys;
@@ -86,17 +86,17 @@ export class KeyRing {
     return this.#keys === undefined ? undefined : this.#confirmedAt;
   }
 
-  /** A token has verified under these keys, so what does not verify can be refused. */
+  /** Whether the keys have verified a token, so that tokens they do not verify can be refused. */
   get proven(): boolean {
     return this.#proven;
   }
 
-  /** The last attempt to fetch the keys failed: a key may be published and unknown here. */
+  /** Whether the last fetch failed, so that newly published keys may be missing here. */
   get outdated(): boolean {
     return this.#lastFetchFailed;
   }
 
-  /** Resolves when the first fetch of keys has ended, or has taken longer than is waited for. */
+  /** Resolves when the first fetch of keys has ended, or `patience` has passed. */
   async decided(): Promise<void> {
     if (this.#keys !== undefined || this.#lastFetchFailed) return;
     const pending = this.#fetching ?? this.#search;
@@ -110,8 +110,8 @@ export class KeyRing {
     clock.clearTimeout(timer);
   }
 
-  /** The issuer is being searched for: requests wait for that as for the first keys. */
-  await(search: Promise<void>): void {
+  /** Makes requests wait for the search for the issuer, as for the first keys. */
+  waitFor(search: Promise<void>): void {
     this.#search = search
       .catch((error: unknown) => {
         // Its threads end with the broker.
@@ -123,15 +123,15 @@ export class KeyRing {
       });
   }
 
-  /** From now on the patience of all who wait runs out. */
-  searching(): void {
+  /** Starts the time for which requests wait (`patience`). */
+  startWait(): void {
     this.#waitedSince ??= this.#options.clock.elapsed();
   }
 
   /**
-   * Reads the keys that an earlier run kept: they serve while their source is away.
+   * Reads the keys that an earlier run has cached. They are used if no source gives keys.
    *
-   * @returns The issuer that they belong to; undefined when none can be used.
+   * @returns Their issuer; undefined if there are no usable ones.
    */
   async recall(): Promise<string | undefined> {
     const { cache, clusterName, clock, log } = this.#options;
@@ -140,7 +140,7 @@ export class KeyRing {
       if (kept === undefined) return undefined;
       const age = clock.now() - kept.confirmedAt;
       if (!(age >= -CLOCK_TOLERANCE && age <= UNCONFIRMED_LIFETIME)) return undefined;
-      this.#kept = kept;
+      this.#cachedKeys = kept;
       return kept.issuer;
     } catch (error) {
       log.warn({ reason: (error as Error).message }, 'kept keys are not used');
@@ -149,9 +149,9 @@ export class KeyRing {
   }
 
   /**
-   * Calls `listener` once, when a fetch of keys has ended.
+   * Calls `listener` once, when the next fetch of keys has ended.
    *
-   * @returns What takes the listener back.
+   * @returns A function that removes the listener.
    */
   onceFetched(listener: () => void): () => void {
     this.#listeners.add(listener);
@@ -161,8 +161,7 @@ export class KeyRing {
   /**
    * Sets the issuer, from a source that is trusted, and fetches its keys.
    *
-   * @param remembered - It is that of an earlier run: {@link learnIssuer} may put another in its
-   *   place.
+   * @param remembered - It comes from an earlier run: {@link learnIssuer} may replace it.
    * @returns Whether the keys have changed.
    */
   useIssuer(issuer: string, { remembered = false } = {}): Promise<boolean> {
@@ -176,8 +175,8 @@ export class KeyRing {
   }
 
   /**
-   * EKS Auth has accepted a token of `issuer`, which is this cluster's then: it is used if none is
-   * known, or if the one of an earlier run has not signed a single token that was seen since.
+   * EKS Auth has accepted a token of `issuer`, so it is this cluster's. It is used if no issuer is
+   * known, or only one from an earlier run whose keys have verified no token since.
    */
   learnIssuer(issuer: string): void {
     if (this.#issuer !== undefined && !(this.#remembered && !this.#proven)) return;
@@ -190,8 +189,8 @@ export class KeyRing {
   }
 
   /**
-   * A token names a key that is not in the set: fetches the keys again, unless that was done
-   * within the last 30 s; then it is done once they have passed.
+   * A token names a key that is not in the set: fetches the keys again. If that was done within the
+   * last 30 s, it is done again when they have passed.
    *
    * @returns Whether the keys have changed.
    */
@@ -213,10 +212,9 @@ export class KeyRing {
   }
 
   /**
-   * Asks the sources in turn until one gives keys. One fetch at a time: whoever asks
-   * meanwhile gets its outcome.
+   * Asks the sources in turn until one gives keys. Concurrent calls share one fetch.
    *
-   * @returns Whether the keys have changed; it never rejects.
+   * @returns Whether the keys have changed; never rejects.
    */
   fetch(): Promise<boolean> {
     this.#fetching ??= this.#fetchOnce().finally(() => {
@@ -229,7 +227,7 @@ export class KeyRing {
     return this.#fetching;
   }
 
-  /** Fetches nothing any more. */
+  /** Cancels all fetches to come. */
   stop(): void {
     this.#stopped = true;
     this.#options.clock.clearTimeout(this.#timer);
@@ -247,7 +245,7 @@ export class KeyRing {
       try {
         jwks = await source.fetch();
       } catch (error) {
-        // Another issuer was learned meanwhile: what came of this one's keys does not matter.
+        // Another issuer was learned meanwhile: fetch its keys.
         if (issuer !== this.#issuer) return await this.#fetchOnce();
         failures.push((error as Error).message);
         continue;
@@ -260,14 +258,14 @@ export class KeyRing {
       return this.#replace(issuer, jwks, source.name);
     }
     if (failures.length === 0) failures.push('there is no source of keys for this issuer');
-    // Said once, not at every attempt.
+    // Logged once, not at every attempt.
     if (!this.#lastFetchFailed) {
       log.warn({ issuer, failures, keysKept: this.#keys !== undefined }, 'no source gave keys');
     }
     this.#lastFetchFailed = true;
-    if (this.#keys !== undefined || this.#kept?.issuer !== issuer) return false;
-    this.#confirmedAt = this.#kept.confirmedAt;
-    return this.#replace(issuer, this.#kept.jwks, 'kept by an earlier run');
+    if (this.#keys !== undefined || this.#cachedKeys?.issuer !== issuer) return false;
+    this.#confirmedAt = this.#cachedKeys.confirmedAt;
+    return this.#replace(issuer, this.#cachedKeys.jwks, 'kept by an earlier run');
   }
 
   #keep(issuer: string, jwks: JSONWebKeySet): void {
@@ -284,17 +282,17 @@ export class KeyRing {
     const kept = publishedBy(jwks);
     const changed = before === undefined || fingerprint(before.jwks) !== fingerprint(jwks);
     if (!changed && before?.issuer === issuer) return false;
-    sets += 1;
-    this.#keys = { id: sets, issuer, jwks };
+    keySets += 1;
+    this.#keys = { id: keySets, issuer, jwks };
     this.#options.log.info(
       { issuer, source, kids: jwks.keys.map((key) => key.kid) },
       'token issuer keys loaded',
     );
     const known = before === undefined ? kept : publishedBy(before.jwks);
-    // A set that shares no key with the proven one has proven nothing yet.
+    // A set without any key of the proven one is not proven.
     this.#proven &&= [...kept].some(([kid, key]) => known.get(kid) === key);
     this.#options.onChange((kid) => {
-      // Without a key id nothing tells which key it was: such tokens are verified again.
+      // Without a key id the key is not known: such tokens are verified again.
       if (kid === undefined) return false;
       const material = kept.get(kid);
       return material !== undefined && material === known.get(kid);

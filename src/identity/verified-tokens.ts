@@ -4,39 +4,39 @@ import type { TokenBucket } from '../token-bucket.ts';
 import { CLOCK_TOLERANCE, type PodIdentity } from '../tokens/claims.ts';
 import type { Admission } from './pod-gate.ts';
 
-/** A token that was verified here, and what was learned from it. */
+/** A token that was verified by this broker. */
 export interface VerifiedToken {
   readonly token: string;
   readonly pod: PodIdentity;
-  /** Id of the key that signed it; undefined where its header named none. */
+  /** Id of the key that signed it; undefined if its header has none. */
   readonly kid: string | undefined;
-  /** The session that it opens. */
+  /** The key of its session. */
   readonly sessionKey: string;
-  /** What may be asked with it, a token being one pod's; undefined: no bound. */
+  /** The rate limit of requests with it; undefined: no limit. */
   readonly budget: TokenBucket | undefined;
-  /** The credentials that its pod was last handed, so that this is audited once. */
-  handed: object | undefined;
-  /** From where it was last found to be its pod's own, where pods are watched. */
+  /** The credentials that it was last served, so that each is audited once. */
+  lastServed: object | undefined;
+  /** The address from which it was last admitted, if pods are watched. */
   admission: Admission | undefined;
 }
 
 /**
- * Verified tokens by their text, so that a token costs one signature check in its life.
- * Bounded: the least recently used goes first and is verified again when it comes back.
+ * A cache of verified tokens, so that the signature of each is checked once. When it is full, the
+ * least recently used token is evicted, and verified again when it comes back.
  */
 export class VerifiedTokens {
   readonly #tokens: LRUCache<string, VerifiedToken>;
 
-  /** @param most - Tokens remembered at once. */
-  constructor(most: number) {
-    this.#tokens = new LRUCache({ max: most });
+  /** @param max - Tokens cached at once. */
+  constructor(max: number) {
+    this.#tokens = new LRUCache({ max });
   }
 
   get size(): number {
     return this.#tokens.size;
   }
 
-  /** The token, if it was verified and is valid at `now`, with the usual tolerance. */
+  /** The token, if it is cached and valid at `now`, give or take {@link CLOCK_TOLERANCE}. */
   get(token: string, now: EpochMs): VerifiedToken | undefined {
     const found = this.#tokens.get(token);
     if (found === undefined) return undefined;
@@ -44,11 +44,11 @@ export class VerifiedTokens {
       this.#tokens.delete(token);
       return undefined;
     }
-    // A clock that was set back: the token may become valid again, so it stays.
+    // Not valid yet: the clock was set back. The token may become valid again, so it stays.
     return now < found.pod.notBefore - CLOCK_TOLERANCE ? undefined : found;
   }
 
-  /** The same, without counting as a use. */
+  /** As {@link get}, but does not count as a use. */
   peek(token: string, now: EpochMs): VerifiedToken | undefined {
     const found = this.#tokens.peek(token);
     if (found === undefined || now >= found.pod.expiresAt + CLOCK_TOLERANCE) return undefined;
@@ -59,7 +59,7 @@ export class VerifiedTokens {
     this.#tokens.set(verified.token, verified);
   }
 
-  /** Forgets every token for which `keep` is false, and says how many those were. */
+  /** Drops every token for which `keep` returns false; returns how many. */
   retain(keep: (verified: VerifiedToken) => boolean): number {
     const dropped = [...this.#tokens.values()].filter((verified) => !keep(verified));
     for (const { token } of dropped) this.#tokens.delete(token);

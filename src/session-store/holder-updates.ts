@@ -62,7 +62,7 @@ export class HolderUpdates {
         if (session === undefined || held === undefined) return;
         if (!(held.fetchedAt < said.fetchedAt)) return;
         // What is missed by this comes to light when all is compared.
-        if (held.wanted || said.roleChanged) {
+        if (held.inUse || said.roleChanged) {
           this.#refresh(session, held.fetchedAt).catch(() => undefined);
         }
         return;

@@ -89,7 +89,7 @@ export interface SessionHolder {
   /** Everything it holds. */
   held(): Iterable<HeldSession>;
   /** What it holds of one session, and whether somebody has asked for that since it was fetched. */
-  find(key: string): { readonly fetchedAt: EpochMs; readonly wanted: boolean } | undefined;
+  find(key: string): { readonly fetchedAt: EpochMs; readonly inUse: boolean } | undefined;
   /** Lets go of a session, if what it holds was fetched no later than this. */
   end(key: string, fetchedAt: EpochMs): void;
   /** Renews a session soon, if what it holds was fetched no later than this. */

@@ -1,86 +1,87 @@
 import type { Clock, DurationMs, MonotonicMs } from '../clock.ts';
 
-/** How a call to EKS Auth ended, as far as the pace of the next ones goes. */
+/** How a call to EKS Auth ended, as far as it affects the pace of later calls. */
 export type CallResult =
-  /** An answer about the pod, whether credentials or a refusal: the service is well. */
+  /** EKS Auth answered with credentials or a refusal: the service works. */
   | 'answered'
-  /** The account's quota is used up. */
+  /** The account's quota is exhausted. */
   | 'throttled'
-  /** No usable answer: out of reach, failing, or the node's own credentials are refused. */
+  /** No usable answer: unreachable, failing, or the node's own credentials are rejected. */
   | 'failed';
 
-/** What decides how fast EKS Auth may be called. */
+/** What limits the rate of calls to EKS Auth. */
 export type PaceMode =
-  /** Nothing but the operator's ceiling: it answers, or nobody has asked for a while. */
+  /** Only the operator's limit: calls succeed, or there was no trouble for two minutes. */
   | 'unlimited'
-  /** It throttles: about the rate that it grants. */
+  /** EKS Auth throttles: about the rate that it accepts. */
   | 'throttled'
-  /** It gives no usable answer: a few probes a second at most. */
+  /** No usable answers: a few probes per second at most. */
   | 'failing';
 
-/** Failures in a row, without an answer in between, that mean trouble and not a blip. */
-const TROUBLE = 3;
-/** Calls a second once it is failing; halved with every failure that follows. */
+/** Failures in a row after which EKS Auth counts as failing. */
+const FAILURES_IN_A_ROW = 3;
+/** Calls per second once EKS Auth is failing; halved with each further failure. */
 const FAILING_RATE = 4;
-/** The least rate: a service that comes back is found out within two seconds. */
-const LEAST_RATE = 0.5;
-/** The rate at which a recovered service is taken to be well. */
+/** The lowest rate, in calls per second: recovery is noticed within two seconds. */
+const MIN_RATE = 0.5;
+/** Calls per second at which a recovering service counts as recovered. */
 const RECOVERED_RATE = 64;
-/** Part of the observed rate that is asked for after a throttle. */
+/** Fraction of the observed rate that is used after a throttle. */
 const BACK_OFF = 0.8;
-/** By what part the rate grows in a second without a throttle. */
+/** Fraction by which the rate grows per second without a throttle. */
 const GROWTH = 0.04;
 /**
- * Time without a throttle or a failure after which the bound goes. Where calls are made, the rate
- * grew all the while; where none are, what was learned is too old to say anything.
+ * Time without a throttle or a failure after which the limit is lifted. If calls were made, the
+ * rate has grown meanwhile; if none were, what was learned is too old to be of use.
  */
 const FORGET_AFTER: DurationMs = 120_000;
-/** The span over which answers are counted to tell what the quota may be. */
-const WINDOW = 1_000;
+/** The time over which answers are counted to estimate the quota. */
+const WINDOW: DurationMs = 1_000;
 
 /**
- * How fast EKS Auth may be called, learned from how calls end: without a bound until it
- * throttles or fails; after a throttle at about the rate that was answered, feeling its way
- * up; while it fails a few probes a second at most; and after that doubling with each answer.
+ * How fast EKS Auth may be called, learned from how calls end. There is no limit until it
+ * throttles or fails. After a throttle the rate is a little less than what was answered, and grows
+ * slowly. While EKS Auth fails there are a few probes per second at most; when it recovers, the
+ * rate doubles with each answer.
  */
 export class CallPace {
   readonly #clock: Clock;
-  /** Calls a second that the operator allows at all times. */
+  /** The operator's limit, in calls per second. */
   readonly #ceiling: number;
   #mode: PaceMode = 'unlimited';
   #rate = Number.POSITIVE_INFINITY;
   #failures = 0;
   #answers: MonotonicMs[] = [];
   #changedAt: MonotonicMs = 0;
-  /** The latest throttle or failure. */
+  /** When the latest throttle or failure was. */
   #troubleAt: MonotonicMs = Number.NEGATIVE_INFINITY;
   #backedOffAt: MonotonicMs = 0;
   #earliest: MonotonicMs = 0;
 
   /**
-   * @param ceiling - Calls a second never to be exceeded. Default is no bound.
+   * @param ceiling - Most calls per second. Default: no limit.
    */
   constructor(clock: Clock, ceiling = Number.POSITIVE_INFINITY) {
     this.#clock = clock;
     this.#ceiling = ceiling;
   }
 
-  /** Why the pace is what it is. */
+  /** What limits the pace now. */
   get mode(): PaceMode {
-    return this.#forgotten(this.#clock.elapsed()) ? 'unlimited' : this.#mode;
+    return this.#isOutdated(this.#clock.elapsed()) ? 'unlimited' : this.#mode;
   }
 
-  /** Calls that may be started a second now; `Infinity` without a bound. */
+  /** Calls that may start per second now; `Infinity` without a limit. */
   get rate(): number {
-    return Math.min(this.#grown(this.#clock.elapsed()), this.#ceiling);
+    return Math.min(this.#currentRate(this.#clock.elapsed()), this.#ceiling);
   }
 
-  /** When the next call may start; not after now means at once. */
+  /** When the next call may start; a time in the past means at once. */
   get earliest(): MonotonicMs {
     return this.#earliest;
   }
 
-  /** A call starts now. */
+  /** Records that a call starts now. */
   started(): void {
     const now = this.#clock.elapsed();
     const rate = this.rate;
@@ -88,10 +89,10 @@ export class CallPace {
       rate === Number.POSITIVE_INFINITY ? 0 : Math.max(this.#earliest, now) + 1_000 / rate;
   }
 
-  /** A call has ended. */
+  /** Records how a call has ended. */
   ended(result: CallResult): void {
     const now = this.#clock.elapsed();
-    if (this.#mode !== 'unlimited' && this.#forgotten(now)) this.#lift();
+    if (this.#mode !== 'unlimited' && this.#isOutdated(now)) this.#lift();
     if (result === 'answered') this.#answered(now);
     else if (result === 'throttled') this.#throttled(now);
     else this.#failed(now);
@@ -100,53 +101,53 @@ export class CallPace {
   #answered(now: MonotonicMs): void {
     this.#failures = 0;
     this.#answers.push(now);
-    this.#forgetAnswers(now);
+    this.#dropOldAnswers(now);
     if (this.#mode === 'failing') {
-      this.#set(now, Math.max(this.#rate, LEAST_RATE) * 2);
+      this.#set(now, Math.max(this.#rate, MIN_RATE) * 2);
       this.#earliest = now;
       if (this.#rate >= RECOVERED_RATE) this.#lift();
     } else if (this.#mode === 'throttled') {
-      this.#hearLateAnswers(now);
+      this.#raiseForLateAnswers(now);
     }
   }
 
   /**
-   * A service throttles sooner than it grants: of calls that were under way together, the
-   * first throttle comes before the answers that tell what the quota is.
+   * A throttled call is answered faster than a granted one: of calls made at the same time, the
+   * first throttle arrives before the answers that show what the quota is.
    */
-  #hearLateAnswers(now: MonotonicMs): void {
+  #raiseForLateAnswers(now: MonotonicMs): void {
     const observed = this.#answers.length * BACK_OFF;
-    if (observed <= this.#grown(now)) return;
+    if (observed <= this.#currentRate(now)) return;
     this.#set(now, observed);
     this.#earliest = Math.min(this.#earliest, now + 1_000 / observed);
   }
 
   #throttled(now: MonotonicMs): void {
     this.#failures = 0;
-    this.#forgetAnswers(now);
-    // Calls that were under way together are throttled together: they count once.
+    this.#dropOldAnswers(now);
+    // Calls made at the same time are throttled together: they count once.
     const again = this.#mode === 'throttled' && now - this.#backedOffAt < WINDOW;
     this.#troubleAt = now;
     if (again) return;
     this.#backedOffAt = now;
-    const observed = Math.min(this.#grown(now), this.#answers.length);
+    const observed = Math.min(this.#currentRate(now), this.#answers.length);
     this.#mode = 'throttled';
-    this.#set(now, Math.max(LEAST_RATE, observed * BACK_OFF));
+    this.#set(now, Math.max(MIN_RATE, observed * BACK_OFF));
     this.#earliest = Math.max(this.#earliest, now + 1_000 / this.#rate);
   }
 
   #failed(now: MonotonicMs): void {
-    this.#failures = this.#forgotten(now) ? 1 : this.#failures + 1;
+    this.#failures = this.#isOutdated(now) ? 1 : this.#failures + 1;
     this.#troubleAt = now;
-    if (this.#failures < TROUBLE) return;
-    const rate = FAILING_RATE / 2 ** Math.min(10, this.#failures - TROUBLE);
+    if (this.#failures < FAILURES_IN_A_ROW) return;
+    const rate = FAILING_RATE / 2 ** Math.min(10, this.#failures - FAILURES_IN_A_ROW);
     this.#mode = 'failing';
-    this.#set(now, Math.max(LEAST_RATE, rate));
+    this.#set(now, Math.max(MIN_RATE, rate));
     this.#earliest = Math.max(this.#earliest, now + 1_000 / this.#rate);
   }
 
-  /** Whether the last trouble is so long ago that the bound no longer holds. */
-  #forgotten(now: MonotonicMs): boolean {
+  /** Whether the last throttle or failure is so long ago that the limit no longer applies. */
+  #isOutdated(now: MonotonicMs): boolean {
     return now - this.#troubleAt > FORGET_AFTER;
   }
 
@@ -161,13 +162,13 @@ export class CallPace {
     this.#changedAt = now;
   }
 
-  #grown(now: MonotonicMs): number {
-    if (this.#forgotten(now)) return Number.POSITIVE_INFINITY;
+  #currentRate(now: MonotonicMs): number {
+    if (this.#isOutdated(now)) return Number.POSITIVE_INFINITY;
     if (this.#mode !== 'throttled') return this.#rate;
     return this.#rate * (1 + (GROWTH * Math.max(0, now - this.#changedAt)) / 1_000);
   }
 
-  #forgetAnswers(now: MonotonicMs): void {
+  #dropOldAnswers(now: MonotonicMs): void {
     const first = this.#answers.findIndex((at) => at > now - WINDOW);
     this.#answers = first < 0 ? [] : this.#answers.slice(first);
   }

@@ -3,48 +3,48 @@ import { TokenBucket } from '../token-bucket.ts';
 import type { CallPace, CallResult } from './call-pace.ts';
 
 /**
- * What waits for what: sessions near their end, pods that have nothing yet, sessions to renew,
- * tokens without proof.
+ * In this order: sessions near their end, pods without credentials, other renewals, tokens that
+ * could not be verified.
  */
 export type CallPriority = 'urgent' | 'foreground' | 'renewal' | 'unverified';
 
 const ORDER: readonly CallPriority[] = ['urgent', 'foreground', 'renewal', 'unverified'];
 
-/** Calls under way at once; more would only make each other slow. */
+/** Calls in progress at once; more would only slow each other down. */
 const MAX_UNDER_WAY = 256;
-/** Calls waiting at once; beyond it a call is refused at once, so that memory is bounded. */
+/** Calls waiting at once; further ones are rejected, so that memory is bounded. */
 const MAX_WAITING = 20_000;
-/** The longest wait that is told while EKS Auth fails: it may be back at any moment. */
+/** The longest expected wait while EKS Auth fails: it may recover at any moment. */
 const MAX_FAILING_WAIT: DurationMs = 5_000;
 
 /** Why no call is made any more. */
 const STOPPING = 'the broker is stopping';
 
-/** A place in the queue, kept over the attempts of one flight. */
+/** A place in the queue. A flight keeps it while it is throttled. */
 export interface Turn {
-  /** Raised by {@link CallQueue.promote} alone. */
+  /** Only {@link CallQueue.promote} changes it. */
   readonly priority: CallPriority;
-  /** Lower goes first within a priority: for renewals the expiry, else the order of arrival. */
+  /** Lower goes first within a priority. Renewals: when they expire; others: order of arrival. */
   readonly rank: number;
 }
 
 /** When a call may be made. */
 export interface TurnLimits {
-  /** Earliest start, for a call that backs off. Default is at once. */
+  /** Earliest start, for a call that backs off. Default: at once. */
   readonly notBefore?: MonotonicMs | undefined;
-  /** When the caller gives up waiting for the turn. */
+  /** The latest start: after it the call fails. */
   readonly deadline: MonotonicMs;
-  /** Takes it out of the queue; a call that was begun goes on. Default is none. */
+  /** Removes the call from the queue; one that has started goes on. Default: none. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** A call that was not made: its deadline, its session's end or the broker's came before its turn. */
+/** A call that was not made: its deadline passed, or its session or the broker ended, first. */
 export class TurnExpiredError extends Error {
   override readonly name = 'TurnExpiredError';
   readonly code = 'ERR_TURN_EXPIRED';
 }
 
-/** A call that was not made, because too many wait for their turn already. */
+/** A call that was not made, because too many are waiting already. */
 export class QueueFullError extends Error {
   override readonly name = 'QueueFullError';
   readonly code = 'ERR_QUEUE_FULL';
@@ -59,8 +59,9 @@ interface Waiting {
 }
 
 /**
- * The one door through which calls to EKS Auth leave, for all worker threads: in order of
- * priority, then of rank; at the learned pace; renewals that can wait within a budget of their own.
+ * The queue for all calls to EKS Auth, whichever worker thread makes them. Calls start by
+ * priority, then by rank, at the pace that {@link CallPace} has learned. Renewals that are not
+ * urgent have a rate limit of their own.
  */
 export class CallQueue {
   readonly #clock: Clock;
@@ -78,7 +79,7 @@ export class CallQueue {
   #stopped = false;
 
   /**
-   * @param renewalQps - Renewals a second.
+   * @param renewalQps - Renewals per second, more than 0; urgent ones do not count.
    */
   constructor(clock: Clock, pace: CallPace, renewalQps: number) {
     this.#clock = clock;
@@ -86,17 +87,17 @@ export class CallQueue {
     this.#renewals = new TokenBucket(renewalQps, Math.max(1, renewalQps));
   }
 
-  /** Calls under way. */
+  /** Calls in progress. */
   get underWay(): number {
     return this.#underWay;
   }
 
-  /** Calls that wait for their turn. */
+  /** Calls waiting for their turn. */
   get waiting(): number {
     return ORDER.reduce((sum, priority) => sum + this.#waiting[priority].length, 0);
   }
 
-  /** The same, by priority. */
+  /** {@link waiting} by priority. */
   waitingByPriority(): Record<CallPriority, number> {
     const { urgent, foreground, renewal, unverified } = this.#waiting;
     return {
@@ -107,27 +108,27 @@ export class CallQueue {
     };
   }
 
-  /** A place behind everyone who came before. */
+  /** @param rank - Default: behind all earlier calls of the priority. */
   turn(priority: CallPriority, rank?: number): Turn {
     this.#arrivals += 1;
     return { priority, rank: rank ?? this.#arrivals };
   }
 
-  /** Raises the priority of a place, whether its call waits now or is yet to; never lowers it. */
+  /** Raises the priority of a turn, in the queue or before it is queued; never lowers it. */
   promote(turn: Turn, priority: CallPriority): void {
     const before = turn.priority;
     if (ORDER.indexOf(priority) >= ORDER.indexOf(before)) return;
     (turn as { priority: CallPriority }).priority = priority;
-    const place = this.#waiting[before].findIndex((waiting) => waiting.turn === turn);
-    if (place < 0) return;
-    const [waiting] = this.#waiting[before].splice(place, 1) as [Waiting];
+    const index = this.#waiting[before].findIndex((waiting) => waiting.turn === turn);
+    if (index < 0) return;
+    const [waiting] = this.#waiting[before].splice(index, 1) as [Waiting];
     this.#enqueue(waiting);
     this.#advance();
   }
 
   /**
-   * How long a call that joined the foreground now would wait for its turn. While EKS Auth fails
-   * that is not known, and said to be a few seconds at most.
+   * How long a foreground call that is queued now would wait for its turn. While EKS Auth fails
+   * this cannot be known; then it is 5 s at most.
    */
   get expectedWait(): DurationMs {
     const now = this.#clock.elapsed();
@@ -141,12 +142,13 @@ export class CallQueue {
   /**
    * Makes a call when its turn has come.
    *
-   * @param turn - Its place; the same for a call that is tried again after a throttle.
-   * @param limits - When it may be made.
-   * @param call - Makes the call, and says with its value how it ended; without a `result` it
-   *   tells nothing about the service.
-   * @throws TurnExpiredError when the deadline passes or the signal comes first; QueueFullError;
-   *   what `call` rejects with, which counts as failed.
+   * @param turn - The same object for a call that is retried after throttling.
+   * @param limits - When the call may start.
+   * @param call - Makes the call. `result` tells the pace how it ended; undefined: nothing was
+   *   learned about the service.
+   * @returns The call's `value`.
+   * @throws TurnExpiredError if the deadline, the signal or {@link stop} comes first;
+   *   QueueFullError; whatever `call` rejects with, which counts as `failed`.
    */
   async run<T>(
     turn: Turn,
@@ -176,7 +178,7 @@ export class CallQueue {
     }
   }
 
-  /** Resolves when the call may start; it counts as under way from then on. */
+  /** Resolves when the call may start; from then on it counts as in progress. */
   #wait(turn: Turn, { notBefore = 0, deadline, signal }: TurnLimits): Promise<void> {
     if (this.#stopped) return Promise.reject(new TurnExpiredError(STOPPING));
     if (signal?.aborted) return Promise.reject(new TurnExpiredError('its session has ended'));
@@ -189,9 +191,9 @@ export class CallQueue {
     this.#enqueue(waiting);
     const leave = (reason: string) => {
       const queue = this.#waiting[turn.priority];
-      const place = queue.indexOf(waiting);
-      if (place < 0) return;
-      queue.splice(place, 1);
+      const index = queue.indexOf(waiting);
+      if (index < 0) return;
+      queue.splice(index, 1);
       expire(reason);
     };
     const expiry = this.#clock.setTimeout(
@@ -213,7 +215,7 @@ export class CallQueue {
     queue.splice(behind + 1, 0, waiting);
   }
 
-  /** Starts whoever may start now, and comes back when the next one may. */
+  /** Starts every call that may start now, and sets a timer for the next one. */
   #advance(): void {
     this.#clock.clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -226,7 +228,7 @@ export class CallQueue {
         this.#timer = this.#clock.setTimeout(() => this.#advance(), Math.ceil(at - now));
         return;
       }
-      const [first] = this.#waiting[next.priority].splice(next.place, 1);
+      const [first] = this.#waiting[next.priority].splice(next.index, 1);
       if (next.priority === 'renewal') this.#renewals.take(now);
       this.#underWay += 1;
       this.#pace.started();
@@ -234,15 +236,15 @@ export class CallQueue {
     }
   }
 
-  /** Who is next, and when: the first in order who may start now, else whoever may soonest. */
-  #next(now: MonotonicMs): { priority: CallPriority; place: number; at: MonotonicMs } | undefined {
-    let soonest: { priority: CallPriority; place: number; at: MonotonicMs } | undefined;
+  /** The next call: the first in order that may start now, else the one that may start soonest. */
+  #next(now: MonotonicMs): { priority: CallPriority; index: number; at: MonotonicMs } | undefined {
+    let soonest: { priority: CallPriority; index: number; at: MonotonicMs } | undefined;
     for (const priority of ORDER) {
       const budget = priority === 'renewal' ? now + this.#renewals.wait(now) : now;
-      for (const [place, { notBefore }] of this.#waiting[priority].entries()) {
+      for (const [index, { notBefore }] of this.#waiting[priority].entries()) {
         const at = Math.max(notBefore, budget);
-        if (at <= now) return { priority, place, at };
-        if (soonest === undefined || at < soonest.at) soonest = { priority, place, at };
+        if (at <= now) return { priority, index, at };
+        if (soonest === undefined || at < soonest.at) soonest = { priority, index, at };
       }
     }
     return soonest;

@@ -15,17 +15,17 @@ import type { FetchOutcome } from './session.ts';
 import { type ScopeRules, scopeOf, tokenSessionKey } from './session-key.ts';
 import type { UnverifiedBudget } from './unverified-budget.ts';
 
-/** What a request gets. */
+/** The answer to a request. */
 export type Answer =
-  /** `body` is the answer; `outcome` says how it came about. */
+  /** `body` is the response body; `outcome` says where it came from. */
   | { readonly kind: 'credentials'; readonly body: string; readonly outcome: Outcome }
-  /** The token is not acceptable. */
+  /** The token is not valid. */
   | { readonly kind: 'bad-token'; readonly reason: string }
-  /** The token is good, but not presented by its pod. */
+  /** The token is valid, but was not presented by its pod. */
   | { readonly kind: 'wrong-pod'; readonly reason: string }
-  /** EKS Auth or the way to it: see the failure. */
+  /** EKS Auth, or the call to it, has failed. */
   | { readonly kind: 'failed'; readonly failure: FetchFailure; readonly retryAfter: DurationMs }
-  /** The wait was over first; the work goes on. `last` is what its latest attempt failed with. */
+  /** The client wait has ended; the fetch goes on. `last`: why its latest attempt failed. */
   | {
       readonly kind: 'too-slow';
       readonly last: FetchFailure | undefined;
@@ -33,8 +33,8 @@ export type Answer =
     };
 
 /**
- * From a session that was there, from one whose renewal fails, by waiting for another's fetch,
- * or by a fetch of its own.
+ * `hit`: from a session in memory; `stale`: the same, but its renewal fails; `joined`: from a fetch
+ * that was in progress; `miss`: from a fetch that the request started.
  */
 export type Outcome = 'hit' | 'stale' | 'joined' | 'miss';
 
@@ -50,33 +50,35 @@ export interface CredentialRequestsOptions {
   /** How long a request waits for its credentials. */
   readonly clientWait: DurationMs;
   readonly keyRing: Pick<KeyRing, 'onceFetched' | 'learnIssuer'>;
-  /** Tells whether a token is presented by its pod, where pods are watched. */
+  /** Checks that a token is presented by its pod, if pods are watched. */
   readonly podGate?: Pick<PodGate, 'admits' | 'judge'> | undefined;
-  /** A request goes to EKS Auth because its token cannot be verified here. */
+  /** Called when EKS Auth is asked because a token could not be verified. */
   readonly onUnverified: (cause: string) => void;
-  /** A token is given credentials that another token has fetched. */
+  /** Called when a token is given credentials that were fetched with another one. */
   readonly onCallSaved: () => void;
 }
 
-/** Who asks, as far as the network tells. */
+/** The client, as seen on the network. */
 export interface Caller {
-  /** As the socket has it. */
+  /** The remote address of the socket. */
   readonly address: string;
-  /** Names what the address counts as where calls for unverified tokens are limited. */
+  /** What the address counts as in {@link UnverifiedBudget}. */
   readonly source: string;
 }
 
-/** One request that waits; `last` is why it has nothing yet. */
+/** A request that waits for credentials. */
 interface Waiter {
-  over: boolean;
+  /** It was answered. */
+  done: boolean;
+  /** Why it has no credentials yet, if that is known. */
   last: () => FetchFailure | undefined;
   readonly trace: RequestTrace | undefined;
 }
 
-/** The least that a client is asked to wait before it tries again. */
+/** The shortest `Retry-After`. */
 const MIN_RETRY_AFTER: DurationMs = 1_000;
 
-/** Answers requests for credentials: who asks, which session that opens, what it holds. */
+/** Answers requests for credentials: identifies the pod and finds or fetches its session. */
 export class CredentialRequests {
   readonly #options: CredentialRequestsOptions;
   readonly #auditLog: Log;
@@ -88,15 +90,13 @@ export class CredentialRequests {
   }
 
   /**
-   * The answer to a token that was verified before and whose session is there: no waiting, no
-   * cryptography, nothing but look-ups.
+   * Answers a token that was verified before and whose session is in memory: synchronously, by
+   * look-ups only.
    *
    * @param token - As presented.
-   * @param caller - Its socket; the address is read for the audit line, and where pods are
-   *   watched.
-   * @param trace - The request's trace, where traces are collected.
-   * @returns The session whose credentials are the answer, or undefined when {@link obtain} has
-   *   to be asked.
+   * @param caller - The socket; its address is read for the audit line, and if pods are watched.
+   * @param trace - The request's trace, if traces are collected.
+   * @returns The session whose credentials are the answer; undefined: call {@link obtain}.
    */
   hit(
     token: string,
@@ -114,8 +114,8 @@ export class CredentialRequests {
     if (session === undefined || verified.budget?.take(now) === false) return undefined;
     const { credentials } = session;
     if (now >= session.renewAt) sessions.renewIfDue(session, verified, now);
-    if (verified.handed !== credentials) {
-      verified.handed = credentials;
+    if (verified.lastServed !== credentials) {
+      verified.lastServed = credentials;
       this.#audit(credentials, verified.pod, caller.remoteAddress ?? '');
     }
     session.usage.served += 1;
@@ -123,40 +123,40 @@ export class CredentialRequests {
     return session;
   }
 
-  /** Whether a token is neither known nor being judged: to find out about it costs something. */
+  /** Whether a token is neither verified nor being verified, so that it needs a verification. */
   isNew(token: string): boolean {
     const { identity, clock } = this.#options;
     return identity.recall(token, clock.now()) === undefined && !identity.isJudging(token);
   }
 
-  /** Whether a token was verified here, and is valid now. */
+  /** Whether a token was verified by this broker and is still valid. */
   isVerified(token: string): boolean {
     const { identity, clock } = this.#options;
     return identity.recall(token, clock.now()) !== undefined;
   }
 
   /**
-   * The answer to any token, after at most `clientWait`. Whatever is still under way then
-   * goes on: the next try finds it done.
+   * Answers any token, after at most `clientWait`. A fetch that has not ended by then goes on, so
+   * that the client's next try finds its result.
    *
-   * @param token - As presented; nothing about it is trusted.
-   * @param trace - The request's trace, where traces are collected.
+   * @param token - As presented; not trusted.
+   * @param trace - The request's trace, if traces are collected.
    */
   async obtain(token: string, caller: Caller, trace?: RequestTrace): Promise<Answer> {
     const { clock, clientWait } = this.#options;
-    const waiter: Waiter = { over: false, last: () => undefined, trace };
+    const waiter: Waiter = { done: false, last: () => undefined, trace };
     const { promise, resolve } = Promise.withResolvers<Answer>();
     const timer = clock.setTimeout(() => {
-      waiter.over = true;
+      waiter.done = true;
       resolve({ kind: 'too-slow', last: waiter.last(), retryAfter: this.#retryAfter() });
     }, clientWait);
     const work = this.#obtain(token, caller, waiter);
     try {
       return await Promise.race([work, promise]);
     } finally {
-      waiter.over = true;
+      waiter.done = true;
       clock.clearTimeout(timer);
-      // What is left of the work ends by itself, and must not end the process.
+      // The rest of the work goes on; its failure must not end the process.
       work.catch(() => undefined);
     }
   }
@@ -166,7 +166,7 @@ export class CredentialRequests {
     for (;;) {
       const startedAt = Date.now();
       const who = await identity.identify(token);
-      if (!waiter.over) {
+      if (!waiter.done) {
         const detail = 'reason' in who ? who.reason : 'cause' in who ? who.cause : undefined;
         waiter.trace?.verified(startedAt, who.kind, detail, who.times);
       }
@@ -180,13 +180,13 @@ export class CredentialRequests {
           ? await this.#verified(who.verified, caller.address, waiter)
           : await this.#unverified(token, who, caller, waiter);
       if (answer !== undefined) return answer;
-      if (waiter.over) return { kind: 'too-slow', last: undefined, retryAfter: MIN_RETRY_AFTER };
+      if (waiter.done) return { kind: 'too-slow', last: undefined, retryAfter: MIN_RETRY_AFTER };
     }
   }
 
   /**
-   * Keys have arrived: what tokens fetched for themselves alone becomes the session that they
-   * open, where they verify now.
+   * To be called when keys have arrived: verifies the tokens of token-scope sessions, and moves
+   * their credentials to the sessions of their pods.
    */
   async adoptUnverified(): Promise<void> {
     if (!this.#unverifiedSessions) return;
@@ -204,7 +204,7 @@ export class CredentialRequests {
     );
   }
 
-  /** @returns Undefined when it is to be tried anew. */
+  /** @returns Undefined if the request has to start over. */
   async #verified(
     verified: VerifiedToken,
     address: string,
@@ -223,8 +223,10 @@ export class CredentialRequests {
   }
 
   /**
-   * A token that nothing here proves: EKS Auth judges it, within a small budget, in a session
-   * of the token's own. If keys arrive while it waits, it is verified after all.
+   * A token that cannot be verified here: EKS Auth decides, within a small budget, and the session
+   * belongs to this token only. If keys arrive while the request waits, the token is verified.
+   *
+   * @returns Undefined if the request has to start over.
    */
   async #unverified(
     token: string,
@@ -235,22 +237,22 @@ export class CredentialRequests {
     const { sessions, budget, onUnverified, podGate, keyRing } = this.#options;
     const key = tokenSessionKey(token);
     const live = { token, pod };
-    if (!sessions.isAnswered(key, token)) {
+    if (!sessions.costsNoCall(key, token)) {
       const wait = budget.take(source);
       if (wait > 0) {
-        waiter.last = () => UNVERIFIED_WAITS;
+        waiter.last = () => UNVERIFIED_LIMITED;
         await this.#pauseForKeys(wait);
         return undefined;
       }
       onUnverified(cause);
     }
-    // Behind the budget: whoever makes tokens up must not make requests to the API server.
+    // After the budget: forged tokens must not cause requests to the API server.
     const refusal = await podGate?.judge(live, address);
     if (refusal !== undefined) return wrongPod(refusal);
     this.#unverifiedSessions = true;
     const opened = sessions.open(key, 'token', live, 'unverified', traceOf(waiter));
     if (opened.kind === 'fetch' && !opened.joined) {
-      void opened.fetch.landed.then((landed) => landed.ok && keyRing.learnIssuer(pod.issuer));
+      void opened.fetch.settled.then((outcome) => outcome.ok && keyRing.learnIssuer(pod.issuer));
     }
     return await this.#await(opened, live, address, waiter);
   }
@@ -263,7 +265,7 @@ export class CredentialRequests {
   ): Promise<Answer | undefined> {
     switch (opened.kind) {
       case 'credentials':
-        return this.#give(opened.credentials, live.pod, address, opened.stale ? 'stale' : 'hit');
+        return this.#serve(opened.credentials, live.pod, address, opened.stale ? 'stale' : 'hit');
       case 'refused':
         return this.#failed(opened.failure);
       case 'later':
@@ -273,24 +275,24 @@ export class CredentialRequests {
       case 'fetch': {
         const { fetch, joined } = opened;
         waiter.last = () => fetch.flight.lastFailure;
-        const landed: FetchOutcome = await fetch.landed;
-        if (landed.ok) {
-          // Who has hung up or was sent away was handed nothing.
-          if (waiter.over) return undefined;
-          return this.#give(landed.credentials, live.pod, address, joined ? 'joined' : 'miss');
+        const outcome: FetchOutcome = await fetch.settled;
+        if (outcome.ok) {
+          // A client that has disconnected or was answered with 503 gets no credentials.
+          if (waiter.done) return undefined;
+          return this.#serve(outcome.credentials, live.pod, address, joined ? 'joined' : 'miss');
         }
-        const own = landed.live === undefined || landed.live.token === live.token;
-        if (landed.failure.kind === 'superseded') return undefined;
-        // Its time ran out in the queue: it goes on from its place for whoever still waits.
+        const own = outcome.live === undefined || outcome.live.token === live.token;
+        if (outcome.failure.kind === 'superseded') return undefined;
+        // The fetch timed out in the queue: the next one continues with its rank.
         if (fetch.flight.place !== undefined) return undefined;
-        // What another pod's token drew says nothing about this one's.
-        if (!own && ['refused', 'token'].includes(landed.failure.kind)) return undefined;
-        return this.#failed(landed.failure);
+        // A refusal of another pod's token does not apply to this one.
+        if (!own && ['refused', 'token'].includes(outcome.failure.kind)) return undefined;
+        return this.#failed(outcome.failure);
       }
     }
   }
 
-  #give(
+  #serve(
     credentials: ServedCredentials,
     pod: PodIdentity,
     address: string,
@@ -305,13 +307,13 @@ export class CredentialRequests {
     return { kind: 'failed', failure, retryAfter: this.#retryAfter(failure) };
   }
 
-  /** When a client does well to try again: when its turn may have come. */
+  /** When the client should retry: when its turn may have come. */
   #retryAfter(failure?: FetchFailure): DurationMs {
     const wait = Math.max(this.#options.queue.expectedWait, failure?.retryAfterMs ?? 0);
     return Math.max(MIN_RETRY_AFTER, wait);
   }
 
-  /** One line when a pod is first handed credentials: leads from CloudTrail back to the pod. */
+  /** Logs a line when a pod is first given credentials, to find the pod of a CloudTrail event. */
   #audit(credentials: ServedCredentials, pod: PodIdentity, address: string): void {
     const { first, saved } = recordServed(credentials, pod);
     if (saved) this.#options.onCallSaved();
@@ -330,15 +332,15 @@ export class CredentialRequests {
     );
   }
 
-  /** Waits for a while, or until a fetch of keys has ended. */
+  /** Waits until `wait` has passed or a fetch of keys has ended. */
   #pauseForKeys(wait: DurationMs): Promise<void> {
     const { clock, keyRing } = this.#options;
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = clock.setTimeout(resolve, wait);
-    const takeBack = keyRing.onceFetched(resolve);
+    const removeListener = keyRing.onceFetched(resolve);
     return promise.finally(() => {
       clock.clearTimeout(timer);
-      takeBack();
+      removeListener();
     });
   }
 
@@ -349,16 +351,16 @@ export class CredentialRequests {
   }
 }
 
-/** The trace of a request that still waits: one that was answered has ended. */
-function traceOf({ over, trace }: Waiter): RequestTrace | undefined {
-  return over ? undefined : trace;
+/** The trace of a request, unless it has been answered: then its trace has ended. */
+function traceOf({ done, trace }: Waiter): RequestTrace | undefined {
+  return done ? undefined : trace;
 }
 
 function wrongPod(refusal: PodRefusal): Answer {
   return { kind: 'wrong-pod', reason: REASONS[refusal] };
 }
 
-const UNVERIFIED_WAITS: FetchFailure = {
+const UNVERIFIED_LIMITED: FetchFailure = {
   kind: 'waiting',
   code: 'TokenNotVerified',
   message: 'the token cannot be verified on this node yet, and calls for such tokens are limited',

@@ -4,8 +4,8 @@ import type { PodFacts } from '../kubernetes/pod.ts';
 import type { RoleSessions } from './role-sessions.ts';
 import type { Session } from './session.ts';
 
-/** How long a session is kept that has no pod any more: the next of a row of jobs may come. */
-const LET_GO_AFTER: DurationMs = 10_000;
+/** How long a session without pods is kept: the next job of a series may need it. */
+const END_DELAY: DurationMs = 10_000;
 
 /** What {@link Departures} is made from. */
 export interface DeparturesOptions {
@@ -13,7 +13,7 @@ export interface DeparturesOptions {
   readonly sessions: Pick<RoleSessions, 'forgetPod' | 'flush'>;
 }
 
-/** Lets go of sessions whose last pod has left the node. */
+/** Ends sessions whose last pod has left the node. */
 export class Departures {
   readonly #options: DeparturesOptions;
   readonly #timers = new Set<Timer>();
@@ -22,15 +22,17 @@ export class Departures {
     this.#options = options;
   }
 
-  /** A pod has left: from now on nothing is fetched or renewed with its tokens. */
+  /** A pod has left the node: its tokens are not used any more, and its session may end in 10 s. */
   left(pod: PodFacts, pods: Pick<NodePods, 'hasLive'>): void {
     const { clock, sessions } = this.#options;
     sessions.forgetPod(pod.uid);
     const timer = clock.setTimeout(() => {
       this.#timers.delete(timer);
-      const deserted = !pods.hasLive(pod.namespace, pod.serviceAccount);
-      sessions.flush((session) => isOf(session, pod) && isOver(session, pod, deserted));
-    }, LET_GO_AFTER);
+      const noPodLeft = !pods.hasLive(pod.namespace, pod.serviceAccount);
+      sessions.flush(
+        (session) => isOfServiceAccount(session, pod) && hasNoPod(session, pod, noPodLeft),
+      );
+    }, END_DELAY);
     timer.unref();
     this.#timers.add(timer);
   }
@@ -41,12 +43,12 @@ export class Departures {
   }
 }
 
-function isOf({ namespace, serviceAccount }: Session, pod: PodFacts): boolean {
+function isOfServiceAccount({ namespace, serviceAccount }: Session, pod: PodFacts): boolean {
   return namespace === pod.namespace && serviceAccount === pod.serviceAccount;
 }
 
-/** @param deserted - No pod of the service account is left. */
-function isOver({ scope, key, tokens }: Session, { uid }: PodFacts, deserted: boolean): boolean {
-  if (scope === 'service-account') return deserted;
+/** @param noPodLeft - Whether the service account has no pod on the node any more. */
+function hasNoPod({ scope, key, tokens }: Session, { uid }: PodFacts, noPodLeft: boolean): boolean {
+  if (scope === 'service-account') return noPodLeft;
   return scope === 'pod' ? key.endsWith(`/${uid}`) : tokens.size === 0;
 }

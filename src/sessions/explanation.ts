@@ -15,7 +15,7 @@ import type { RoleSessions } from './role-sessions.ts';
 import type { Session } from './session.ts';
 import { type ScopeRules, scopeOf, tokenSessionKey } from './session-key.ts';
 
-/** One thing that the broker looks at, in the order in which it does. */
+/** One check that the broker makes, in its order. */
 export interface ExplainedStep {
   readonly step:
     | 'header'
@@ -26,19 +26,19 @@ export interface ExplainedStep {
     | 'pod'
     | 'session'
     | 'answer';
-  /** `false`: this is why the token is not served. */
+  /** `false`: this is why the token gets no credentials. */
   readonly ok: boolean;
   readonly detail: string;
 }
 
-/** What the broker would do with a token, and why. Quotes nothing of it but names. */
+/** What the broker would do with a token, and why. Contains only names from the token. */
 export interface Explanation {
   readonly steps: readonly ExplainedStep[];
-  /** The pod would get credentials, as far as can be told without asking EKS Auth. */
+  /** Whether the pod would get credentials, as far as is known without asking EKS Auth. */
   readonly served: boolean;
 }
 
-/** What {@link explainToken} looks at. */
+/** What {@link explainToken} reads. */
 export interface ExplainOptions {
   readonly clock: Clock;
   readonly identity: Pick<Identity, 'preview'>;
@@ -46,16 +46,16 @@ export interface ExplainOptions {
   readonly sessions: Pick<RoleSessions, 'find'>;
   readonly scopeRules: ScopeRules;
   readonly expected: ClaimExpectations;
-  /** Where pods are watched. */
+  /** Set if pods are watched. */
   readonly podGate?: Pick<PodGate, 'describe'> | undefined;
 }
 
-/** The longest piece of a token's own text that is repeated. */
+/** The longest text from a token that is quoted, in characters. */
 const MAX_QUOTED = 100;
 
 /**
- * Says step by step what the broker would do with a token. It changes nothing: nothing is
- * remembered, counted or fetched, and EKS Auth is not asked.
+ * Explains step by step what the broker would do with a token. Changes nothing: nothing is cached,
+ * counted or fetched, and EKS Auth is not called.
  */
 export async function explainToken(token: string, options: ExplainOptions): Promise<Explanation> {
   const preview = await options.identity.preview(token);
@@ -68,11 +68,11 @@ export async function explainToken(token: string, options: ExplainOptions): Prom
   return { steps, served: steps.every(({ ok }) => ok) };
 }
 
-/** Form, header and claims: what can be judged without a key. */
+/** Format, header and claims: what can be checked without a key. */
 function unfitSteps(token: string, { verdict }: Preview, options: ExplainOptions): ExplainedStep[] {
   const { expected, clock } = options;
   const fault = verdict.verdict === 'unfit' ? verdict.reason : undefined;
-  const claimsFault = fault !== undefined && whatClaimsLack(token, options) === fault;
+  const claimsFault = fault !== undefined && claimsProblem(token, options) === fault;
   if (fault !== undefined && !claimsFault) return [{ step: 'header', ok: false, detail: fault }];
   const header: ExplainedStep = { step: 'header', ok: true, detail: describeHeader(token) };
   if (verdict.verdict === 'unfit') {
@@ -92,7 +92,7 @@ function describeHeader(token: string): string {
   return kid === undefined ? `${alg}, names no key` : `${alg}, key ${quoted(String(kid))}`;
 }
 
-function whatClaimsLack(token: string, { expected, clock }: ExplainOptions): string | undefined {
+function claimsProblem(token: string, { expected, clock }: ExplainOptions): string | undefined {
   try {
     readClaims(decodeJwt(token), expected, clock.now());
     return undefined;
@@ -109,7 +109,7 @@ function proofSteps(
   if (verdict.verdict === 'unfit') return [];
   const { issuer, confirmedAt } = keyRing;
   const named = quoted(verdict.pod.issuer);
-  // Why a token is not proven is no reason to refuse it while the keys may be the wrong ones.
+  // While the keys may be the wrong ones, a token that they do not verify is not refused.
   const ok = who.kind !== 'refused' && who.kind !== 'unavailable';
   const cause = verdict.verdict === 'unproven' ? verdict.cause : undefined;
   const issuerStep: ExplainedStep = {
@@ -149,7 +149,7 @@ function describeIssuer(named: string, issuer: string | undefined, other: boolea
   return other ? `${named}, but this cluster's is ${issuer}` : named;
 }
 
-/** Whether its pod is there to present it. */
+/** Whether the token's pod is on the node. */
 function podSteps({ who }: Preview, { podGate }: ExplainOptions): ExplainedStep[] {
   if (podGate === undefined || who.kind === 'refused' || who.kind === 'unavailable') return [];
   return [{ step: 'pod', ...podGate.describe(podOf(who)) }];
@@ -159,7 +159,7 @@ function podOf(who: Extract<Identified, { kind: 'verified' | 'unverified' }>): P
   return who.kind === 'verified' ? who.verified.pod : who.pod;
 }
 
-/** The session that the token opens, and what it would answer. */
+/** The session of the token, and the answer. */
 function sessionSteps(token: string, preview: Preview, options: ExplainOptions): ExplainedStep[] {
   const { who } = preview;
   if (who.kind === 'refused') {
@@ -196,7 +196,8 @@ function answerStep(
   const { credentials, lastFailure, fetch, refusals } = session;
   if (credentials !== undefined && now < credentials.servableUntil) {
     const left = formatDuration(Math.round((credentials.expiresAt - now) / 1_000) * 1_000);
-    const trouble = lastFailure === undefined ? '' : `; its renewal fails: ${said(lastFailure)}`;
+    const trouble =
+      lastFailure === undefined ? '' : `; its renewal fails: ${describeFailure(lastFailure)}`;
     return {
       step: 'answer',
       ok: true,
@@ -205,12 +206,17 @@ function answerStep(
   }
   if (fetch !== undefined) {
     const last = fetch.flight.lastFailure;
-    const trouble = last === undefined ? '' : `, whose latest attempt failed: ${said(last)}`;
+    const trouble =
+      last === undefined ? '' : `, whose latest attempt failed: ${describeFailure(last)}`;
     return { step: 'answer', ok: true, detail: `waits for the fetch that is under way${trouble}` };
   }
-  const standing = refusals.standing(token, clock.elapsed());
-  if (standing !== undefined) {
-    return { step: 'answer', ok: false, detail: `EKS Auth has just refused it: ${said(standing)}` };
+  const refusal = refusals.active(token, clock.elapsed());
+  if (refusal !== undefined) {
+    return {
+      step: 'answer',
+      ok: false,
+      detail: `EKS Auth has just refused it: ${describeFailure(refusal)}`,
+    };
   }
   if (lastFailure === undefined) {
     return { step: 'answer', ok: true, detail: `asks EKS Auth${judge}` };
@@ -218,15 +224,21 @@ function answerStep(
   return {
     step: 'answer',
     ok: false,
-    detail: `asks EKS Auth again${judge}; the latest answer was ${said(lastFailure)}`,
+    detail: `asks EKS Auth again${judge}; the latest answer was ${describeFailure(lastFailure)}`,
   };
 }
 
-function said({ code, message }: { readonly code: string; readonly message: string }): string {
+function describeFailure({
+  code,
+  message,
+}: {
+  readonly code: string;
+  readonly message: string;
+}): string {
   return `${code}: ${message}`;
 }
 
-/** A token's own text, made fit to be shown. */
+/** Text from a token, made safe to show. */
 function quoted(text: string): string {
   const clean = scrub(text);
   return clean.length > MAX_QUOTED ? `${clean.slice(0, MAX_QUOTED - 1)}…` : clean;

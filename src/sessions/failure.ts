@@ -1,18 +1,18 @@
 import type { AssumeRoleFailure, AssumeRoleFailureKind } from '../eks-auth/failure.ts';
 
 /**
- * Why a fetch gave no credentials: what EKS Auth answered or failed with, and beside that:
+ * Why a fetch gave no credentials: a failed call to EKS Auth, or one of these:
  *
  * - `mismatch`: credentials for another subject or audience, or expired ones; not served.
- * - `waiting`: the call was not made, its turn did not come in time.
- * - `no-token`: no live token is left to fetch with.
- * - `superseded`: a flush came between; the next fetch is the one that counts.
+ * - `waiting`: the call was not made, because its turn did not come in time.
+ * - `no-token`: there is no valid token left to fetch with.
+ * - `superseded`: the session was flushed during the fetch; the next fetch counts.
  */
 export interface FetchFailure extends Omit<AssumeRoleFailure, 'kind'> {
   readonly kind: AssumeRoleFailureKind | 'mismatch' | 'waiting' | 'no-token' | 'superseded';
 }
 
-/** Whether a failure may pass by itself, so that the same call is worth trying again. */
+/** Whether the failure is transient: the same call may succeed when it is retried. */
 export function isTransient(failure: FetchFailure): boolean {
   switch (failure.kind) {
     case 'throttled':

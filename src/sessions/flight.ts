@@ -4,6 +4,7 @@ import type { Claim, KeptCredentials, SessionStore } from '../session-store/sess
 import type { Log } from '../telemetry/log.ts';
 import type { FetchTrace } from '../telemetry/tracing.ts';
 import type { AssumeRoleOutcome } from '../workers/assume-role.ts';
+import { mismatchOf } from './answer-check.ts';
 import type { CallResult } from './call-pace.ts';
 import {
   type CallPriority,
@@ -15,42 +16,41 @@ import {
 import { type FetchFailure, isTransient } from './failure.ts';
 import { OvertakenCalls } from './overtaken-calls.ts';
 import type { LiveToken } from './recent-tokens.ts';
-import { MIN_TIME_LEFT } from './served-credentials.ts';
 import type { Session } from './session.ts';
 import { UnansweredCalls } from './unanswered-calls.ts';
 
-/** How a fetch ended. `live` is the token that drew the answer. */
+/** How a fetch ended. `live` is the token that the answer is about. */
 export type FlightResult =
   | {
       readonly ok: true;
       readonly role: RoleCredentials;
       readonly live: LiveToken;
-      /** As a store keeps them, where there is one. */
+      /** The credentials as a store keeps them. */
       readonly kept?: KeptCredentials | undefined;
-      /** No call was made: they came from the store. */
+      /** Whether they came from the store, without a call. */
       readonly fromStore?: boolean;
     }
   | { readonly ok: false; readonly failure: FetchFailure; readonly live: LiveToken | undefined };
 
-/** One fetch of a session, on its way; whoever wants the session waits on it. */
+/** A fetch of a session in progress; all requests for the session wait for it. */
 export class Flight {
-  /** It renews what the session holds. */
+  /** Whether it renews credentials that the session still holds. */
   readonly renewal: boolean;
-  /** Its span, where traces are collected. */
+  /** Its span, if traces are collected. */
   readonly trace: FetchTrace | undefined;
-  /** Never rejects. */
+  /** How it ends; never rejects. */
   readonly result: Promise<FlightResult>;
-  /** Why the latest attempt failed, for those whose wait ends before the flight does. */
+  /** Why the latest attempt failed, for requests that time out before the flight ends. */
   lastFailure: FetchFailure | undefined;
-  /** The place in the queue that it had when its time ran out there. */
+  /** Its rank in the queue, if the latest attempt ended for want of a turn. */
   place: number | undefined;
-  /** Its place in the queue, as long as it keeps it. */
+  /** Its turn in the queue, for the attempts to come. */
   turn: Turn;
-  /** A pod waits for it. */
-  awaited: boolean;
+  /** Whether a request waits for it. */
+  hasWaiters: boolean;
 
   /**
-   * @param fly - Makes the fetch; called before the constructor returns.
+   * @param fly - Makes the fetch. It is called before the constructor returns, and must not reject.
    */
   constructor(
     turn: Turn,
@@ -59,7 +59,7 @@ export class Flight {
   ) {
     this.turn = turn;
     this.renewal = renewal;
-    this.awaited = !renewal;
+    this.hasWaiters = !renewal;
     this.trace = trace;
     this.result = fly(this);
   }
@@ -76,22 +76,22 @@ export interface FlightOptions {
   readonly audience: string;
   /** Time for a fetch with all its attempts. */
   readonly flightTimeout: DurationMs;
-  /** A number from 0 to 1. */
+  /** Returns a number from 0 to 1. */
   readonly random: () => number;
-  /** Called after each call with how it ended. */
+  /** Called after each call; `failure` is undefined if credentials were granted. */
   readonly onCall: (failure: FetchFailure | undefined, duration: DurationMs) => void;
-  /** Keeps sessions over a restart, and knows who else fetches them. Default is none. */
+  /** Keeps sessions, and coordinates fetches with other brokers. Default: none. */
   readonly store?: SessionStore | undefined;
 }
 
-/** How a flight is made. */
+/** Options of {@link Flights.start}. */
 export interface FlightStart {
   readonly priority: CallPriority;
-  /** It renews what the session holds. */
+  /** Whether it renews credentials that the session still holds. */
   readonly renewal: boolean;
-  /** Place among calls of the same priority. Default is behind all of them. */
+  /** Rank among calls of the same priority. Default: behind all of them. */
   readonly rank?: number | undefined;
-  /** Its span, where traces are collected. */
+  /** Its span, if traces are collected. */
   readonly trace?: FetchTrace | undefined;
 }
 
@@ -105,32 +105,32 @@ interface Attempt {
   readonly overtaken: OvertakenCalls;
 }
 
-/** The first pause between attempts; doubled with each. */
+/** The first pause between attempts; doubled with each attempt. */
 const INITIAL_BACKOFF: DurationMs = 100;
 const MAX_BACKOFF: DurationMs = 2_000;
-/** How often the log says that EKS Auth is not called for want of the node's credentials. */
-const NODE_TROUBLE_INTERVAL: DurationMs = 60_000;
-/** The code of a call that found the queue full, and so had no place in it. */
+/** How often at most the log reports that the node's credentials are rejected. */
+const NODE_CREDENTIALS_INTERVAL: DurationMs = 60_000;
+/** The code of a call that was not queued because the queue was full. */
 const QUEUE_FULL = 'QueueFull';
 
 /**
- * Fetches sessions from EKS Auth. A flight belongs to its session: it goes on when the
- * client that started it has hung up, tries again what may pass, and goes from a spent token
- * to the session's next.
+ * Fetches sessions from EKS Auth. A flight belongs to its session, and goes on if the client that
+ * started it disconnects. It retries transient errors, and if a token is rejected it tries the
+ * session's next one.
  */
 export class Flights {
   readonly #options: FlightOptions;
   readonly #unanswered: UnansweredCalls;
-  /** Sessions that wrong answers were given for, with no right one for any since. */
+  /** Sessions that got wrong answers, since the last correct answer for any session. */
   readonly #mismatched = new Set<string>();
-  #nodeTroubleAt: MonotonicMs = Number.NEGATIVE_INFINITY;
+  #nodeCredentialsReportedAt: MonotonicMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: FlightOptions) {
     this.#options = options;
     this.#unanswered = new UnansweredCalls(options.clock);
   }
 
-  /** How long a fetch that began now would wait for its turn. */
+  /** How long a fetch that starts now would wait for its turn. */
   get expectedWait(): DurationMs {
     return this.#options.queue.expectedWait;
   }
@@ -138,8 +138,8 @@ export class Flights {
   /**
    * Starts a fetch.
    *
-   * @param session - Whose tokens are used after `first`.
-   * @param first - The token to begin with.
+   * @param session - Its tokens are used if `first` is rejected.
+   * @param first - The token to start with.
    */
   start(session: Session, first: LiveToken, how: FlightStart): Flight {
     const { priority, rank, renewal, trace } = how;
@@ -151,9 +151,9 @@ export class Flights {
     });
   }
 
-  /** A pod waits for a fetch that is under way: it goes on as one that was begun for the pod. */
+  /** A request waits for a fetch in progress, which is now treated as one made for a request. */
   join(flight: Flight, priority: CallPriority): void {
-    flight.awaited = true;
+    flight.hasWaiters = true;
     this.#options.queue.promote(flight.turn, priority);
   }
 
@@ -166,7 +166,7 @@ export class Flights {
     const { clock, queue, flightTimeout, store } = this.#options;
     session.fetchVersion = store?.version;
     const deadline = clock.elapsed() + flightTimeout;
-    const spent = new Set<string>();
+    const rejected = new Set<string>();
     let live: LiveToken | undefined = first;
     let overtaken = new OvertakenCalls();
     let pause = 0;
@@ -189,9 +189,9 @@ export class Flights {
       flight.place = keepsPlace(outcome) ? flight.turn.rank : undefined;
       const failure = outcome.kind === 'waiting' ? reasonFor(outcome, flight) : outcome;
       if (outcome.kind === 'token') {
-        spent.add(live.token);
+        rejected.add(live.token);
         session.tokens.remove(live.token);
-        const next = session.tokens.live(clock.now()).find(({ token }) => !spent.has(token));
+        const next = session.tokens.live(clock.now()).find(({ token }) => !rejected.has(token));
         if (next === undefined) return { ok: false, failure, live };
         live = next;
         overtaken = new OvertakenCalls();
@@ -201,8 +201,8 @@ export class Flights {
       pause = this.#pause(number, outcome);
       const over =
         clock.elapsed() + pause >= deadline ||
-        // A session that is still served can wait longer than a flight lasts.
-        (!flight.awaited && outcome.kind !== 'throttled');
+        // The session is still served, so its renewal is retried by a later flight.
+        (!flight.hasWaiters && outcome.kind !== 'throttled');
       if (session.ended || !isTransient(outcome) || over) return { ok: false, failure, live };
       flight.trace?.backOff(pause, outcome.code);
       // A throttled call keeps its place; after a failure the other calls go first. Renewals
@@ -213,14 +213,14 @@ export class Flights {
     }
   }
 
-  /** Asks the store, where there is one, whether a call is needed and whose it is. */
+  /** Asks the store whether a call is needed, and whether this broker should make it. */
   async #claim(
     session: Session,
     { turn: { priority } }: Flight,
     deadline: MonotonicMs,
   ): Promise<Claim | undefined> {
     const { store, clock } = this.#options;
-    // What nobody has proven is not kept anywhere.
+    // Sessions of unverified tokens are not stored.
     if (store === undefined || priority === 'unverified' || !session.proven) return undefined;
     return await store.claim(session, {
       newerThan: session.credentials?.fetchedAt ?? 0,
@@ -238,7 +238,7 @@ export class Flights {
     const kept = { role, fetchedAt: clock.now(), version: session.fetchVersion ?? 0 };
     if (claim === undefined) return kept;
     const before = session.credentials?.assumedRoleArn;
-    // Sessions of one role differ in their names, which come after it.
+    // Sessions of one role differ only in their session names.
     const roleChanged = before !== undefined && roleOf(before) !== roleOf(role.assumedRoleArn);
     if (session.ended) claim.release();
     else store?.keep(session, kept, roleChanged);
@@ -246,13 +246,13 @@ export class Flights {
   }
 
   #pause(attempt: number, { kind, retryAfterMs }: FetchFailure): DurationMs {
-    // After a throttle it is the queue that paces.
+    // After a throttle the queue slows calls down.
     if (kind === 'throttled') return Math.min(retryAfterMs ?? 0, MAX_BACKOFF);
     const longest = Math.min(MAX_BACKOFF, INITIAL_BACKOFF * 2 ** (attempt - 1));
     return longest * (0.5 + this.#options.random() / 2);
   }
 
-  /** One call when its turn comes, and another where that is lost; the outcome checked. */
+  /** Makes a call when its turn comes, again if it is overtaken, and checks the answer. */
   async #attempt(
     session: Session,
     attempt: Attempt,
@@ -307,12 +307,12 @@ export class Flights {
     if (isLate) overtaken.take();
     unanswered.end(!isLate && (result === 'answered' || result === 'throttled'));
     trace?.attempt(number, { ...value, times: outcome?.times, server: outcome?.server });
-    if ('kind' in value && value.kind === 'node-credentials') this.#nodeTrouble(value);
+    if ('kind' in value && value.kind === 'node-credentials') this.#reportNodeCredentials(value);
     onCall('kind' in value ? value : undefined, clock.elapsed() - started);
     return { value, result };
   }
 
-  /** Credentials from a call that was overtaken; it was counted when it was. */
+  /** Checks a late answer to an overtaken call, which was counted when it was overtaken. */
   #late(
     session: Session,
     { number, trace }: Attempt,
@@ -326,10 +326,14 @@ export class Flights {
 
   #checked(session: Session, outcome: AssumeRoleOutcome): RoleCredentials | FetchFailure {
     if (!outcome.ok) return outcome.failure;
-    return this.#mismatch(session, outcome.role) ?? outcome.role;
+    const { audience, clock, log } = this.#options;
+    const mismatch = mismatchOf(outcome.role, session, audience, clock.now());
+    if (mismatch === undefined) return outcome.role;
+    log.error(mismatch.fields, `${mismatch.failure.message}; not served`);
+    return mismatch.failure;
   }
 
-  /** What the end of a call says about the service; undefined: nothing yet. */
+  /** What the outcome of a call says about the service; undefined: nothing yet. */
   #resultOf(session: Session, value: RoleCredentials | FetchFailure): CallResult | undefined {
     if (value === UNANSWERED) return undefined;
     if (!('kind' in value)) {
@@ -337,48 +341,26 @@ export class Flights {
       return 'answered';
     }
     if (value.kind !== 'mismatch') return callResult(value);
-    // A wrong answer for one session is that session's trouble; for several it is the service's.
+    // Wrong answers for one session are that session's problem; for several, the service's.
     this.#mismatched.add(session.key);
     return this.#mismatched.size > 1 ? 'failed' : 'answered';
   }
 
-  /** The node's own credentials do not serve: no pod can help that, the operator has to know. */
-  #nodeTrouble({ code, message, clockSkew }: FetchFailure): void {
+  /** The node's own credentials are rejected: tells the operator, the only one who can help. */
+  #reportNodeCredentials({ code, message, clockSkew }: FetchFailure): void {
     const now = this.#options.clock.elapsed();
-    // A clock that is off mends itself with the next call.
-    if (clockSkew === true || now - this.#nodeTroubleAt < NODE_TROUBLE_INTERVAL) return;
-    this.#nodeTroubleAt = now;
+    // A wrong clock is corrected by the next call.
+    if (clockSkew === true || now - this.#nodeCredentialsReportedAt < NODE_CREDENTIALS_INTERVAL)
+      return;
+    this.#nodeCredentialsReportedAt = now;
     this.#options.log.error(
       { code, reason: message },
       "this node's AWS credentials do not serve to call EKS Auth; sessions are kept",
     );
   }
-
-  /** What is wrong with an answer: it has to be about this session, and of use. */
-  #mismatch(session: Session, role: RoleCredentials): FetchFailure | undefined {
-    const { audience, clock, log } = this.#options;
-    const expected = `${session.namespace}/${session.serviceAccount}`;
-    const answered = `${role.subject.namespace}/${role.subject.serviceAccount}`;
-    let message: string | undefined;
-    if (answered !== expected) message = 'EKS Auth answered for another service account';
-    else if (role.audience !== audience) message = 'EKS Auth answered for another audience';
-    else if (role.expiresAt <= clock.now() + MIN_TIME_LEFT) {
-      message = 'EKS Auth answered credentials that have expired, or are about to';
-    }
-    if (message === undefined) return undefined;
-    log.error(
-      {
-        expected: { subject: expected, audience },
-        answered: { subject: answered, audience: role.audience, expiresAt: role.expiresAt },
-        requestId: role.requestId,
-      },
-      `${message}; not served`,
-    );
-    return { kind: 'mismatch', code: 'UnexpectedAnswer', message, requestId: role.requestId };
-  }
 }
 
-/** arn:<partition>:sts::<account>:assumed-role/<role>/<session name>, without the last part. */
+/** `arn:<partition>:sts::<account>:assumed-role/<role>/<session name>` without the session name. */
 function roleOf(assumedRoleArn: string): string {
   return assumedRoleArn.slice(0, assumedRoleArn.lastIndexOf('/'));
 }
@@ -396,21 +378,21 @@ const UNANSWERED: FetchFailure = {
 };
 
 /**
- * Why a flight has no credentials whose turn did not come: what its latest call failed with. That
- * is not so for a failure that was about an earlier token of the session, and not about this one.
+ * Why a flight whose turn did not come has no credentials: the failure of its latest call, unless
+ * that was about an earlier token of the session and says nothing about this one.
  */
 function reasonFor(waiting: FetchFailure, { lastFailure }: Flight): FetchFailure {
   return lastFailure !== undefined && isTransient(lastFailure) ? lastFailure : waiting;
 }
 
-/** Whether an attempt came to nothing for want of a turn: the next one has the same place. */
+/** Whether an attempt ended for want of a turn, so that the next one keeps the rank. */
 function keepsPlace({ kind, code }: FetchFailure): boolean {
   return kind === 'throttled' || (kind === 'waiting' && code !== QUEUE_FULL);
 }
 
 function callResult({ kind, status }: FetchFailure): CallResult {
   switch (kind) {
-    // What never reached EKS Auth says nothing about a session, and will not for the next one.
+    // Without a status the request never reached EKS Auth, and the next one will not either.
     case 'request':
       return status === undefined ? 'failed' : 'answered';
     case 'throttled':
@@ -418,10 +400,10 @@ function callResult({ kind, status }: FetchFailure): CallResult {
     case 'service':
     case 'network':
     case 'node-credentials':
-    // What cannot be read says nothing about a session, but much about who answers.
+    // An unreadable answer says nothing about the session, but something is wrong with the service.
     case 'malformed':
       return 'failed';
-    // An answer about one session, right or wrong, does not mean that the service is in trouble.
+    // An answer about one session, good or bad, means that the service works.
     default:
       return 'answered';
   }

@@ -1,7 +1,7 @@
 import type { AssumeRoleOutcome } from '../workers/assume-role.ts';
 import type { UnansweredCall } from './unanswered-calls.ts';
 
-/** A late answer that may still come. */
+/** The late answer that is expected next. */
 interface Expected extends PromiseWithResolvers<AssumeRoleOutcome> {
   readonly arrived: AbortController;
   outcome: AssumeRoleOutcome | undefined;

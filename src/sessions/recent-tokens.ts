@@ -1,25 +1,24 @@
 import type { EpochMs } from '../clock.ts';
 import type { PodIdentity } from '../tokens/claims.ts';
 
-/** A service account token and the pod that it speaks for. */
+/** A service account token and the pod that it was issued to. */
 export interface LiveToken {
   readonly token: string;
   readonly pod: PodIdentity;
 }
 
-/** Tokens remembered for a session. A renewal needs one; the others are for when it is spent. */
+/** Tokens remembered per session. A renewal needs one; the others are its replacements. */
 const MAX_TOKENS = 4;
 
-/** The tokens by which a session can be fetched and renewed, held in memory only. */
+/** The tokens with which a session can be fetched and renewed, held in memory only. */
 export class RecentTokens {
   #tokens: LiveToken[] = [];
 
-  /** Remembers a token; of more than a few, those that live longest are kept. */
+  /** Remembers a token: one per pod, and the four that expire last. */
   add(added: LiveToken): void {
     const known = this.#tokens.find(({ pod }) => pod.podUid === added.pod.podUid);
     if (known?.token === added.token) return;
-    // A pod's new token takes the place of its old one, which some of its processes may go on
-    // presenting.
+    // A pod's new token replaces its old one, even if some of its processes still present that.
     if (known !== undefined && known.pod.expiresAt > added.pod.expiresAt) return;
     this.#tokens = this.#tokens.filter(({ pod }) => pod.podUid !== added.pod.podUid);
     this.#tokens.push(added);
@@ -27,18 +26,18 @@ export class RecentTokens {
     this.#tokens.length = Math.min(this.#tokens.length, MAX_TOKENS);
   }
 
-  /** The live tokens, longest life first. */
+  /** The tokens that have not expired, the one that expires last first. */
   live(now: EpochMs): LiveToken[] {
     this.#tokens = this.#tokens.filter(({ pod }) => pod.expiresAt > now);
     return [...this.#tokens];
   }
 
-  /** Forgets a token that EKS Auth has called spent. */
-  remove(spent: string): void {
-    this.#tokens = this.#tokens.filter(({ token }) => token !== spent);
+  /** Forgets a token that EKS Auth has rejected. */
+  remove(rejected: string): void {
+    this.#tokens = this.#tokens.filter(({ token }) => token !== rejected);
   }
 
-  /** Forgets the token of a pod that is gone. */
+  /** Forgets the token of a pod that has left the node. */
   removePod(podUid: string): void {
     this.#tokens = this.#tokens.filter(({ pod }) => pod.podUid !== podUid);
   }

@@ -1,15 +1,15 @@
 import type { DurationMs, MonotonicMs } from '../clock.ts';
 import type { FetchFailure } from './failure.ts';
 
-/** How long a first refusal is remembered; doubled with each that follows. */
+/** How long a first refusal applies; doubled with each that follows. */
 const INITIAL: DurationMs = 1_000;
-/** The longest: a new association has to work within seconds of becoming visible. */
+/** The longest that one applies: a new association has to work within seconds. */
 const MAX: DurationMs = 4_000;
-/** How long after it lapsed a refusal still counts as the one before. */
+/** How long after a refusal has expired the next one counts as a repetition. */
 const REMEMBERED: DurationMs = 10_000;
-/** How long after a refusal the session's next token has to wait. */
+/** How long after a refusal another token of the session may not be tried. */
 const BETWEEN_TOKENS: DurationMs = 1_000;
-/** Tokens remembered as refused, for a session. */
+/** Refused tokens remembered per session. */
 const MAX_REMEMBERED = 256;
 
 interface Refusal {
@@ -19,14 +19,14 @@ interface Refusal {
 }
 
 /**
- * Refusals of one session, each held against the token that drew it and no other: a pod that
- * is refused must not be the reason to refuse its neighbours.
+ * The refusals of one session. Each applies only to the token that was refused: other pods of the
+ * session must not be refused because of it.
  */
 export class Refusals {
   readonly #byToken = new Map<string, Refusal>();
   #lastAt: MonotonicMs = Number.NEGATIVE_INFINITY;
 
-  /** Notes that EKS Auth refused a session for `token`. */
+  /** Records that EKS Auth refused `token`. */
   add(token: string, failure: FetchFailure, elapsed: MonotonicMs): void {
     const before = this.#byToken.get(token);
     const again = before !== undefined && elapsed < before.until + REMEMBERED;
@@ -39,36 +39,36 @@ export class Refusals {
     this.#lastAt = elapsed;
   }
 
-  /** The refusal that still stands for `token`. */
-  standing(token: string, elapsed: MonotonicMs): FetchFailure | undefined {
+  /** The refusal of `token`, if it still applies. */
+  active(token: string, elapsed: MonotonicMs): FetchFailure | undefined {
     const refusal = this.#byToken.get(token);
     return refusal !== undefined && elapsed < refusal.until ? refusal.failure : undefined;
   }
 
-  /** Whether `token` was refused, lately enough to be refused again. */
-  has(token: string, elapsed: MonotonicMs): boolean {
+  /** Whether `token` was refused recently, so that it may well be refused again. */
+  isRecent(token: string, elapsed: MonotonicMs): boolean {
     const refusal = this.#byToken.get(token);
     return refusal !== undefined && elapsed < refusal.until + REMEMBERED;
   }
 
-  /** When another token of the session may be tried. */
+  /** The earliest time at which another token of the session may be tried. */
   get nextTryAt(): MonotonicMs {
     return this.#lastAt + BETWEEN_TOKENS;
   }
 
-  /** When the first of the refusals that stand now lapses. */
-  lapseAt(elapsed: MonotonicMs): MonotonicMs {
-    const standing = [...this.#byToken.values()].filter(({ until }) => elapsed < until);
-    return Math.min(elapsed + MAX, ...standing.map(({ until }) => until));
+  /** When the first of the active refusals expires; in 4 s if there are none. */
+  nextExpiry(elapsed: MonotonicMs): MonotonicMs {
+    const active = [...this.#byToken.values()].filter(({ until }) => elapsed < until);
+    return Math.min(elapsed + MAX, ...active.map(({ until }) => until));
   }
 
-  /** Everything is forgotten once the session was granted. */
+  /** Forgets everything: the session was granted. */
   clear(): void {
     this.#byToken.clear();
     this.#lastAt = Number.NEGATIVE_INFINITY;
   }
 
-  /** When nothing of this matters any more. */
+  /** When none of the refusals matters any more. */
   get forgottenAt(): MonotonicMs {
     return this.#byToken.size === 0 ? this.#lastAt : this.#lastAt + MAX + REMEMBERED;
   }

@@ -6,27 +6,28 @@ import type { LiveToken } from './recent-tokens.ts';
 import type { ServedCredentials } from './served-credentials.ts';
 import type { Session } from './session.ts';
 
-/** Sessions with less left than this are renewed before all else. */
+/** Sessions that expire sooner than this are renewed before everything else. */
 const URGENT: DurationMs = 20 * 60_000;
-/** What that is of the life of a session that lives for less than an hour. */
+/** The same as a fraction of the lifetime, for sessions that live for less than an hour. */
 const URGENT_PART = 1 / 3;
-/** The pause after a renewal that failed with all its attempts. */
+/** The pause after a failed renewal. */
 const PAUSE: DurationMs = 30_000;
+/** The same for urgent ones. */
 const URGENT_PAUSE: DurationMs = 5_000;
-/** Pods remembered of a session, over all credentials that it has held. */
+/** Pods remembered per session, over all credentials that it has held. */
 const MAX_PODS = 10_000;
 
 /** What {@link Renewals} is made from. */
 export interface RenewalsOptions {
   readonly clock: Clock;
   readonly log: Log;
-  /** A number from 0 to 1. */
+  /** Returns a number from 0 to 1. */
   readonly random: () => number;
-  /** Hears of sessions that end everywhere. Default is nobody. */
+  /** Is told which sessions are to end on all nodes. Default: none. */
   readonly store?: Pick<SessionStore, 'revoke'> | undefined;
-  /** Whether a pod is known to be on the node and alive. Default is that none is known to be. */
+  /** Whether a pod is known to be alive on the node. Default: no pod is. */
   readonly isLivePod?: ((podUid: string) => boolean) | undefined;
-  /** Starts a fetch that renews a session; `rank` is its place among renewals. */
+  /** Starts a fetch that renews a session; `rank` is its rank in the queue. */
   readonly fetch: (
     session: Session,
     live: LiveToken,
@@ -35,11 +36,11 @@ export interface RenewalsOptions {
   ) => void;
   /** Ends a session. */
   readonly end: (session: Session) => void;
-  /** Sessions that hold credentials. */
+  /** How many sessions hold credentials. */
   readonly held: () => number;
 }
 
-/** When sessions are renewed, with which token, and what becomes of one that cannot be. */
+/** Decides when sessions are renewed, with which token, and what happens if that fails. */
 export class Renewals {
   readonly #options: RenewalsOptions;
   readonly #denials = new Denials();
@@ -49,29 +50,29 @@ export class Renewals {
     this.#options = options;
   }
 
-  /** EKS Auth denies the renewal of every session. */
+  /** EKS Auth denies the renewal of every session of this node. */
   get nodeDenied(): boolean {
     return this.#denials.alarmed;
   }
 
-  /** Leaves renewals to another broker, or takes them up again. */
+  /** Leaves renewals to another broker (`true`), or resumes them (`false`). */
   standBy(on: boolean): void {
     this.#standingBy = on;
   }
 
-  /** Renews a session that is due, with the token of whoever asks when nothing better is known. */
-  ifDue(session: Session, live: LiveToken, now: EpochMs): void {
+  /** Renews a session if it is due. `live` is the request's token, used if there is no better one. */
+  renewIfDue(session: Session, live: LiveToken, now: EpochMs): void {
     if (now < session.renewAt || session.fetch !== undefined) return;
     session.tokens.add(live);
     this.#renew(session);
   }
 
-  /** Renews a session after a while, if it is wanted by then; before that nobody renews it. */
+  /** Renews a session after `delay` if it is in use then. It is not renewed before. */
   schedule(session: Session, delay: DurationMs): void {
     const { clock } = this.#options;
     session.renewAt = clock.now() + Math.max(0, delay);
-    session.wake(clock, delay, () => {
-      if (this.#isWanted(session)) this.#renew(session);
+    session.setTimer(clock, delay, () => {
+      if (this.#isInUse(session)) this.#renew(session);
       else this.#endWithCredentials(session);
     });
   }
@@ -86,7 +87,7 @@ export class Renewals {
     this.#denials.forget(session.key);
   }
 
-  /** A renewal has failed for reasons that have nothing to do with the session. */
+  /** A renewal has failed for a reason that does not concern the session itself. */
   failed(session: Session): void {
     const { clock, random } = this.#options;
     const left = (session.credentials as ServedCredentials).servableUntil - clock.now();
@@ -99,11 +100,11 @@ export class Renewals {
     this.schedule(session, Math.min(left, pause * (1 + random())));
   }
 
-  /** EKS Auth refuses to renew a session with this token. */
+  /** EKS Auth refuses to renew a session with this token: tries another, or ends the session. */
   refused(session: Session, refused: LiveToken): void {
     const { clock, log, held, store } = this.#options;
     const { namespace, serviceAccount, lastFailure } = session;
-    // A refusal of one pod must not cost its neighbours the session: theirs are tried first.
+    // Other pods must not lose the session because one was refused: their tokens come first.
     session.tokens.remove(refused.token);
     if (session.tokens.live(clock.now()).length > 0) {
       session.usedSinceFetch = true;
@@ -119,7 +120,7 @@ export class Renewals {
         );
       }
       if (denied !== 'own') {
-        // The node's trouble, as far as can be told: the pods keep what they have.
+        // The node is denied, as far as can be told: pods keep their credentials.
         session.tokens.add(refused);
         this.failed(session);
         return;
@@ -147,26 +148,26 @@ export class Renewals {
       fetch(session, live, priority, credentials.expiresAt);
       return;
     }
-    // Without a live token it waits for the next pod that asks with one.
+    // Without a valid token the session waits for the next request.
     if (session.tokens.size === 0) return;
     const elapsed = clock.elapsed();
     session.usedSinceFetch = true;
-    this.schedule(session, session.refusals.lapseAt(elapsed) - elapsed);
+    this.schedule(session, session.refusals.nextExpiry(elapsed) - elapsed);
   }
 
-  /** The token to renew with: one that was not refused lately, if there is one. */
+  /** The token to renew with; preferably one that was not refused recently. */
   #tokenFor({ tokens, refusals }: Session): LiveToken | undefined {
     const { clock } = this.#options;
     const elapsed = clock.elapsed();
     const live = tokens.live(clock.now());
     return (
-      live.find(({ token }) => !refusals.has(token, elapsed)) ??
-      live.find(({ token }) => refusals.standing(token, elapsed) === undefined)
+      live.find(({ token }) => !refusals.isRecent(token, elapsed)) ??
+      live.find(({ token }) => refusals.active(token, elapsed) === undefined)
     );
   }
 
-  /** Somebody has asked since the last fetch, or a pod that was handed it is still there. */
-  #isWanted(session: Session): boolean {
+  /** Whether a request has come since the last fetch, or a pod that was given it is still alive. */
+  #isInUse(session: Session): boolean {
     const { isLivePod = () => false } = this.#options;
     const { pods, credentials } = session;
     for (const pod of credentials?.handedTo.keys() ?? []) {
@@ -182,11 +183,11 @@ export class Renewals {
     return expiresAt - this.#options.clock.now() < urgent;
   }
 
-  /** Unless it is renewed until then, a session ends when its credentials do. */
+  /** Ends the session when its credentials expire, unless it is renewed before. */
   #endWithCredentials(session: Session): void {
     const { clock, end } = this.#options;
     const left = (session.credentials as ServedCredentials).servableUntil - clock.now();
-    session.wake(clock, left, () => {
+    session.setTimer(clock, left, () => {
       if (session.fetch === undefined) end(session);
     });
   }

@@ -16,10 +16,10 @@ import {
 import { type Fetch, type FetchOutcome, Session } from './session.ts';
 import type { SessionLog } from './session-log.ts';
 
-/** Over what time sessions are renewed that another node may have more luck with. */
-const SOON: DurationMs = 2_000;
-/** How long a place in the queue is kept after whoever waits for it was told to ask again. */
-const PLACE_KEPT: DurationMs = 30_000;
+/** The time over which renewals are spread that the store has asked for. */
+const PROMPT_RENEWAL_SPREAD: DurationMs = 2_000;
+/** How long a rank in the queue is kept after the time at which clients were told to retry. */
+const PLACE_KEPT_FOR: DurationMs = 30_000;
 
 const SUPERSEDED: FetchFailure = {
   kind: 'superseded',
@@ -33,43 +33,44 @@ export interface RoleSessionsOptions {
   readonly log: Log;
   readonly flights: Flights;
   readonly maxCredentialRetention: DurationMs;
-  /** Sessions held at once; 0: none is held beyond its fetch. */
+  /** Sessions held at once; 0: none is kept after its fetch. */
   readonly maxCacheSize: number;
+  /** Returns a number from 0 to 1. */
   readonly random: () => number;
-  /** Whether a pod is known to be on the node and alive. Default is that none is known to be. */
+  /** Whether a pod is known to be alive on the node. Default: no pod is. */
   readonly isLivePod?: ((podUid: string) => boolean) | undefined;
-  /** Keeps sessions over a restart. Default is none. */
+  /** Keeps sessions over a restart. Default: none. */
   readonly store?: Pick<SessionStore, 'keep' | 'revoke'> | undefined;
-  /** Makes spans, where traces are collected. */
+  /** Makes spans, if traces are collected. */
   readonly tracing?: Tracing | undefined;
-  /** Says how each fetch ended. Default is nobody. */
+  /** Logs how each fetch ended. Default: none. */
   readonly sessionLog?: SessionLog | undefined;
   /** Called after each renewal with how it ended. */
   readonly onRenewal: (result: FlightResult) => void;
-  /** Called when a session makes room for another. */
+  /** Called when a session is evicted to make room for another. */
   readonly onEviction: () => void;
 }
 
 /** A session that has credentials. */
 export type Servable = Session & { readonly credentials: ServedCredentials };
 
-/** What a session has for whoever asks. */
+/** What {@link RoleSessions.open} has found. */
 export type SessionLookup =
   | {
       readonly kind: 'credentials';
       readonly credentials: ServedCredentials;
-      /** Its renewal fails. */
+      /** The latest renewal has failed. */
       readonly stale: boolean;
     }
   | { readonly kind: 'fetch'; readonly fetch: Fetch; readonly joined: boolean }
-  /** EKS Auth has just refused this very token. */
+  /** EKS Auth has just refused this token. */
   | { readonly kind: 'refused'; readonly failure: FetchFailure }
-  /** EKS Auth has just refused another token of the session: this one's turn comes later. */
+  /** EKS Auth has just refused another token of the session: try again after `wait`. */
   | { readonly kind: 'later'; readonly wait: DurationMs; readonly failure: FetchFailure };
 
 /**
- * The node's role sessions by key: who holds credentials, who is being fetched, and when each
- * is renewed. One fetch a session at a time; the least recently used session goes first.
+ * The node's role sessions by key. Starts fetches, one per session at a time, keeps the credentials,
+ * and has them renewed. When there are too many, the least recently used session is evicted.
  */
 export class RoleSessions {
   readonly #options: RoleSessionsOptions;
@@ -99,12 +100,12 @@ export class RoleSessions {
     return this.#cached;
   }
 
-  /** EKS Auth denies the renewal of every session. */
+  /** EKS Auth denies the renewal of every session of this node. */
   get nodeDenied(): boolean {
     return this.#renewals.nodeDenied;
   }
 
-  /** The session of a key, as it is; looking at it does not count as asking for it. */
+  /** The session of a key; does not count as a use of it. */
   find(key: string): Session | undefined {
     return this.#sessions.get(key);
   }
@@ -114,17 +115,17 @@ export class RoleSessions {
     return this.#sessions.values();
   }
 
-  /** Whether a token without proof costs no call: its session is there, on its way, or refused. */
-  isAnswered(key: string, token: string): boolean {
+  /** Whether an unverified token needs no call: its session is held, being fetched, or refused. */
+  costsNoCall(key: string, token: string): boolean {
     const session = this.#sessions.get(key);
     if (session === undefined) return false;
     const { clock } = this.#options;
     const { credentials, fetch, refusals, warm } = session;
     if (!warm && credentials !== undefined && clock.now() < credentials.servableUntil) return true;
-    return fetch !== undefined || refusals.standing(token, clock.elapsed()) !== undefined;
+    return fetch !== undefined || refusals.active(token, clock.elapsed()) !== undefined;
   }
 
-  /** The session of a key, if it has credentials that may be served; the way of every hit. */
+  /** The session of a key, if it has credentials that may be served. Every hit comes here. */
   servable(key: string, now: EpochMs): Servable | undefined {
     const session = this.#sessions.get(key);
     if (session?.credentials === undefined) return undefined;
@@ -133,18 +134,19 @@ export class RoleSessions {
     return session as Servable;
   }
 
-  /** Renews a session that is due, with the token of whoever asked when nothing better is known. */
+  /** Renews a session if it is due. `live` is the request's token, used if there is no better one. */
   renewIfDue(session: Session, live: LiveToken, now: EpochMs): void {
-    this.#renewals.ifDue(session, live, now);
+    this.#renewals.renewIfDue(session, live, now);
   }
 
   /**
-   * Gives whoever asks the session's credentials, or the flight that brings them: the one
-   * under way, or one that is started for it.
+   * Returns the session's credentials or the fetch that brings them, which is started if none is in
+   * progress.
    *
-   * @param key - The session's key, made from what was proven about `live`.
-   * @param live - The token of whoever asks.
-   * @param trace - The trace of whoever asks.
+   * @param key - The session's key, made from verified claims of `live`.
+   * @param live - The request's token.
+   * @param priority - `unverified` if the token could not be verified here.
+   * @param trace - The request's trace.
    */
   open(
     key: string,
@@ -167,15 +169,15 @@ export class RoleSessions {
       return { kind: 'credentials', credentials, stale };
     }
     if (fetch !== undefined) {
-      // A session that holds something is near its end, or its pods would not have to wait.
+      // If requests wait for a renewal, the session's credentials are about to expire.
       const near = credentials !== undefined && fetch.flight.renewal;
       flights.join(fetch.flight, near ? 'urgent' : priority);
       trace?.lookedUp('joined', session, fetch.flight.trace?.context);
       return { kind: 'fetch', fetch, joined: true };
     }
     const elapsed = clock.elapsed();
-    const standing = refusals.standing(live.token, elapsed);
-    if (standing !== undefined) return { kind: 'refused', failure: standing };
+    const refusal = refusals.active(live.token, elapsed);
+    if (refusal !== undefined) return { kind: 'refused', failure: refusal };
     const wait = refusals.nextTryAt - elapsed;
     if (wait > 0 && session.lastFailure !== undefined) {
       return { kind: 'later', wait, failure: session.lastFailure };
@@ -192,7 +194,7 @@ export class RoleSessions {
     return { kind: 'fetch', fetch: started, joined: false };
   }
 
-  /** Moves what a token fetched before it could be verified to the session that it opens. */
+  /** Moves credentials that a token fetched before it was verified to the session of its pod. */
   adopt(tokenKey: string, key: string, scope: SessionScope): void {
     const session = this.#sessions.get(tokenKey);
     const credentials = session?.credentials;
@@ -212,8 +214,8 @@ export class RoleSessions {
   }
 
   /**
-   * Takes in what a store has kept, unless there is something newer. Only tokens that are
-   * verified here are served it.
+   * Takes in credentials from a store, unless the session has newer ones. They are served only to
+   * tokens that are verified here.
    *
    * @param proven - {@link Session.proven}.
    */
@@ -234,7 +236,7 @@ export class RoleSessions {
     this.#hold(session, credentials);
   }
 
-  /** Lets go of a session if what it holds was fetched no later than this. */
+  /** Ends a session if its credentials were fetched at `fetchedAt` or before. */
   endFetchedBy(key: string, fetchedAt: EpochMs): void {
     const session = this.#sessions.get(key);
     if (session?.credentials !== undefined && session.credentials.fetchedAt <= fetchedAt) {
@@ -243,18 +245,19 @@ export class RoleSessions {
   }
 
   /**
-   * Renews a session soon if what it holds was fetched no later than this, and somebody wants it;
-   * else when somebody next does.
+   * Renews a session if its credentials were fetched at `fetchedAt` or before: within 2 s if it is
+   * in use, else with the next request.
    */
   renewFetchedBy(key: string, fetchedAt: EpochMs): void {
     const session = this.#sessions.get(key);
     if (session?.credentials === undefined || session.fetch !== undefined) return;
     if (session.credentials.fetchedAt > fetchedAt) return;
     session.renewAt = this.#options.clock.now();
-    if (session.usedSinceFetch) this.#renewals.schedule(session, SOON * this.#options.random());
+    if (session.usedSinceFetch)
+      this.#renewals.schedule(session, PROMPT_RENEWAL_SPREAD * this.#options.random());
   }
 
-  /** Live tokens of the sessions of a scope that hold credentials. */
+  /** The valid tokens of all sessions of a scope that hold credentials. */
   tokensOfScope(scope: SessionScope): string[] {
     const now = this.#options.clock.now();
     return [...this.#sessions.values()]
@@ -262,12 +265,12 @@ export class RoleSessions {
       .flatMap((session) => session.tokens.live(now).map(({ token }) => token));
   }
 
-  /** A pod is gone: nothing is fetched or renewed with its tokens any more. */
+  /** A pod has left the node: its tokens are not used any more. */
   forgetPod(podUid: string): void {
     for (const session of this.#sessions.values()) session.tokens.removePod(podUid);
   }
 
-  /** Lets go of every session, and of every fetch that began before. */
+  /** Ends the chosen sessions and discards their fetches; returns how many sessions. */
   flush(chosen: (session: Session) => boolean): number {
     let flushed = 0;
     for (const session of [...this.#sessions.values()].filter(chosen)) {
@@ -277,29 +280,29 @@ export class RoleSessions {
     return flushed;
   }
 
-  /** Leaves renewals to another broker, or takes them up again; whoever asks is still served. */
+  /** Leaves renewals to another broker (`true`), or resumes them. Requests are served either way. */
   standBy(on: boolean): void {
     this.#renewals.standBy(on);
   }
 
-  /** Renews nothing any more. */
+  /** Cancels all renewals. */
   stop(): void {
-    for (const session of this.#sessions.values()) session.rest(this.#options.clock);
+    for (const session of this.#sessions.values()) session.clearTimer(this.#options.clock);
   }
 
   #fetch(session: Session, live: LiveToken, how: FlightStart): Fetch {
     const { clock, sessionLog, flights } = this.#options;
     const flight = flights.start(session, live, how);
     const startedAt = clock.elapsed();
-    const landed = flight.result.then((result) => {
-      sessionLog?.landed(session, how.renewal, result, clock.elapsed() - startedAt);
-      return this.#landed(session, flight, result);
+    const settled = flight.result.then((result) => {
+      sessionLog?.fetchEnded(session, how.renewal, result, clock.elapsed() - startedAt);
+      return this.#settle(session, flight, result);
     });
-    session.fetch = { flight, landed };
+    session.fetch = { flight, settled };
     return session.fetch;
   }
 
-  #landed(session: Session, flight: Flight, result: FlightResult): FetchOutcome {
+  #settle(session: Session, flight: Flight, result: FlightResult): FetchOutcome {
     session.fetch = undefined;
     if (flight.renewal) this.#options.onRenewal(result);
     if (session.ended) return { ok: false, failure: SUPERSEDED, live: undefined };
@@ -328,14 +331,14 @@ export class RoleSessions {
     return result;
   }
 
-  /** Keeps a place for as long as whoever waits for it may have been told to wait, and longer. */
+  /** Keeps a rank for as long as clients may have been told to wait, and 30 s more. */
   #keepPlace(session: Session, place: number): void {
     const { clock, flights } = this.#options;
     session.place = place;
-    session.placeUntil = clock.elapsed() + flights.expectedWait + PLACE_KEPT;
+    session.placeUntil = clock.elapsed() + flights.expectedWait + PLACE_KEPT_FOR;
   }
 
-  /** Puts credentials into a session and makes room for it. */
+  /** Puts credentials into a session, and evicts others if there are too many. */
   #hold(session: Session, credentials: ServedCredentials): void {
     const { clock, maxCacheSize, maxCredentialRetention } = this.#options;
     if (maxCacheSize === 0 || maxCredentialRetention === 0) {
@@ -375,7 +378,7 @@ export class RoleSessions {
     if (this.#sessions.get(session.key) === session) this.#sessions.delete(session.key);
   }
 
-  /** Refusals, and a place, are remembered with their session, which then goes. */
+  /** Ends a session without credentials once its refusals and its rank have expired. */
   #forgetWhenIdle(session: Session): void {
     const { clock } = this.#options;
     const until = Math.max(session.refusals.forgottenAt, session.placeUntil);
@@ -384,7 +387,7 @@ export class RoleSessions {
       this.#end(session);
       return;
     }
-    session.wake(clock, wait, () => {
+    session.setTimer(clock, wait, () => {
       if (session.fetch === undefined && session.credentials === undefined) {
         this.#forgetWhenIdle(session);
       }
@@ -393,8 +396,8 @@ export class RoleSessions {
 }
 
 /**
- * Whether the same token would draw the same answer for a while: a refusal, a token that is
- * spent, a call that EKS Auth takes to be wrong.
+ * Whether another call with the same token would fail in the same way: it was refused, is invalid
+ * or expired, or EKS Auth considers the request wrong.
  */
 function isRemembered({ kind }: FetchFailure): boolean {
   return kind === 'refused' || kind === 'token' || kind === 'request';

@@ -3,62 +3,64 @@ import type { RoleCredentials } from '../eks-auth/assume-role.ts';
 import type { KeptCredentials } from '../session-store/session-store.ts';
 import type { PodIdentity } from '../tokens/claims.ts';
 
-/** The least time that credentials must still be good for to be served. */
+/** Credentials that expire sooner than this are not served. */
 export const MIN_TIME_LEFT: DurationMs = 15_000;
 
-/** How much of their life is left, at the latest, when credentials of hours are renewed. */
-const RENEWED_WITH_LEFT: DurationMs = 30 * 60_000;
+/** Credentials are renewed at the latest with this much of their lifetime left. */
+const MIN_LIFE_AT_RENEWAL: DurationMs = 30 * 60_000;
 
-/** Part of the time until renewal by which due times are spread. */
+/** Fraction of the time until renewal by which renewals are spread. */
 const SPREAD = 0.2;
 
-/** Pods whose hand-over is remembered, so that each is audited once. */
+/** Pods remembered per credentials, so that each is audited once. */
 const MAX_AUDITED = 10_000;
 
-/** Credentials as they are served: the answer is put together once, when they arrive. */
+/** Credentials as they are served. The response body is built once, when they arrive. */
 export interface ServedCredentials {
-  /** The body of the answer: JSON, ASCII only. */
+  /** The response body: JSON, ASCII only. */
   readonly body: string;
   readonly accessKeyId: string;
   readonly assumedRoleArn: string;
   readonly associationId: string;
   readonly fetchedAt: EpochMs;
   readonly expiresAt: EpochMs;
-  /** From here on they are not served any more. */
+  /** From this time on they are not served. */
   readonly servableUntil: EpochMs;
-  /** From here on they are renewed, while they go on being served. */
+  /** From this time on they are due for renewal; they are still served. */
   readonly renewAt: EpochMs;
-  /** The pods that were handed them, by uid, with when the token of each expires. */
+  /** The pods that were given them, by uid, and when each pod's token expires. */
   readonly handedTo: Map<string, EpochMs>;
   readonly usage: SessionUsage;
-  /** As a store keeps them, and a successor takes them over; undefined in tests alone. */
+  /** As a store keeps them, and a successor takes them over; undefined only in tests. */
   readonly kept: KeptCredentials | undefined;
 }
 
-/** What a session has done for its pods, over all credentials that it has held. */
+/** Counts of a session, over all credentials that it has held. */
 export interface SessionUsage {
-  /** Answers with credentials. */
+  /** Requests answered with credentials. */
   served: number;
-  /** Tokens that were given credentials that another token had fetched. */
+  /** Tokens that were given credentials fetched with another token. */
   saved: number;
 }
 
-/** What the age of served credentials depends on. */
+/** What decides when credentials are renewed. */
 export interface RetentionRules {
   readonly clock: Clock;
-  /** How old credentials get before they are renewed. */
+  /** The age at which credentials are renewed. */
   readonly maxCredentialRetention: DurationMs;
   /** A number from 0 to 1. */
   readonly random: () => number;
 }
 
 /**
- * Makes an answer of EKS Auth into what is served; with `kept` it is one that was fetched
- * earlier, or elsewhere.
+ * Builds what is served from an answer of EKS Auth.
  *
- * They are renewed at the age that the operator set, and in any case with half of their life
- * or half an hour left, whichever is less: botocore asks again on every call with 15 minutes
- * left. Due times are spread, so that what was fetched together is not renewed together.
+ * Credentials are renewed at the age that the operator has set, and at the latest when half of
+ * their lifetime or half an hour is left, whichever is less: with 15 minutes left botocore requests
+ * new ones on every call. Renewals are spread, so that credentials fetched together are not renewed
+ * together.
+ *
+ * @param kept - Set if the credentials were fetched earlier, or by another broker.
  */
 export function servedCredentials(
   role: RoleCredentials,
@@ -68,7 +70,7 @@ export function servedCredentials(
 ): ServedCredentials {
   const fetchedAt = kept?.fetchedAt ?? rules.clock.now();
   const life = Math.max(0, role.expiresAt - fetchedAt);
-  const latest = life - Math.min(life / 2, RENEWED_WITH_LEFT);
+  const latest = life - Math.min(life / 2, MIN_LIFE_AT_RENEWAL);
   const due = Math.min(rules.maxCredentialRetention, latest) * (1 - SPREAD * rules.random());
   return {
     body: answerBody(role),
@@ -102,18 +104,18 @@ function answerBody(role: RoleCredentials): string {
   });
 }
 
-/** What serving credentials meant: anything new for the pod, and a call that was not needed? */
+/** What {@link recordServed} has found. */
 export interface ServedRecord {
-  /** The pod has not had these credentials before. */
+  /** The pod was given these credentials for the first time. */
   readonly first: boolean;
-  /** A token has them that another token fetched. */
+  /** They were fetched with another token: a call was saved. */
   readonly saved: boolean;
 }
 
 /**
  * Records that a pod is served these credentials.
  *
- * @param pod - As its token says; a pod's tokens differ in when they expire.
+ * @param pod - From its token; tokens of one pod are told apart by their expiry.
  */
 export function recordServed(
   credentials: ServedCredentials,
@@ -122,10 +124,10 @@ export function recordServed(
   const { handedTo, usage } = credentials;
   const before = handedTo.get(podUid);
   if (before === expiresAt) return { first: false, saved: false };
-  // The first of all is what the credentials were fetched for.
+  // The first pod is the one that the credentials were fetched for.
   const saved = handedTo.size > 0;
   if (saved) usage.saved += 1;
-  // Rather a second line for one pod than memory without bound.
+  // A second audit line for a pod is better than unbounded memory.
   if (handedTo.size >= MAX_AUDITED) handedTo.clear();
   handedTo.set(podUid, expiresAt);
   return { first: before === undefined, saved };

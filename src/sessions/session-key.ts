@@ -6,11 +6,11 @@ import type { PodIdentity } from '../tokens/claims.ts';
 /** What decides which pods share a session. */
 export interface ScopeRules {
   readonly sessionScope: SessionScope;
-  /** Whose pods have sessions of their own where the scope is `service-account`. */
+  /** The pods that have sessions of their own although the scope is `service-account`. */
   readonly podScope: readonly PodScopeRule[];
 }
 
-/** The scope in which a verified pod's session is kept. */
+/** The scope of a verified pod's session. */
 export function scopeOf(pod: PodIdentity, rules: ScopeRules): SessionScope {
   if (rules.sessionScope !== 'service-account') return rules.sessionScope;
   const ofItsOwn = rules.podScope.some(
@@ -22,10 +22,10 @@ export function scopeOf(pod: PodIdentity, rules: ScopeRules): SessionScope {
 }
 
 /**
- * The key of the session that a pod's token opens. Claims that make up a key hold neither
- * slash nor colon (see `readClaims`), so no two sessions can come to the same key.
+ * The key of the session that a pod's token gives access to. The claims in a key contain neither
+ * slash nor colon (see `readClaims`), so two sessions never have the same key.
  *
- * The cluster is the same for all sessions of a broker and is not repeated in each key.
+ * The cluster is the same for all sessions of a broker and not part of the key.
  */
 export function sessionKey(pod: PodIdentity, token: string, scope: SessionScope): string {
   if (scope === 'token') return tokenSessionKey(token);

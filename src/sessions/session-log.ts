@@ -4,7 +4,7 @@ import type { RepeatedFaults } from '../telemetry/repeated-faults.ts';
 import type { FlightResult } from './flight.ts';
 import type { Session } from './session.ts';
 
-/** One line for each fetch and each renewal; those that fail alike are summed up. */
+/** Logs one line per fetch and per renewal; repeated failures are summed up. */
 export class SessionLog {
   readonly #log: Log;
   readonly #faults: RepeatedFaults;
@@ -14,8 +14,8 @@ export class SessionLog {
     this.#faults = faults;
   }
 
-  /** A fetch has ended. */
-  landed(session: Session, renewal: boolean, result: FlightResult, duration: DurationMs): void {
+  /** Logs how a fetch has ended, after `duration`. */
+  fetchEnded(session: Session, renewal: boolean, result: FlightResult, duration: DurationMs): void {
     const { namespace, serviceAccount, scope } = session;
     const about = { namespace, serviceAccount, scope, durationMs: Math.round(duration) };
     if (result.ok) {
@@ -46,7 +46,7 @@ export class SessionLog {
       });
       return;
     }
-    // Trouble on the way to EKS Auth meets all sessions alike.
+    // Other failures concern all sessions alike.
     this.#faults.report(`failed ${renewal} ${kind} ${code}`, {
       level: 'warn',
       fields,

@@ -2,26 +2,26 @@ import type { EpochMs } from '../clock.ts';
 import type { SessionScope } from '../config/config.ts';
 import type { Session, SessionState } from './session.ts';
 
-/** A session as the operator sees it. Holds no token and no secret. */
+/** A session as `status` shows it, without tokens and secrets. */
 export interface SessionStatus {
   readonly namespace: string;
   readonly serviceAccount: string;
   readonly scope: SessionScope;
   readonly state: SessionState;
-  /** Undefined members: it holds no credentials. */
+  /** Undefined, like the members below: the session holds no credentials. */
   readonly assumedRoleArn?: string | undefined;
   readonly accessKeyId?: string | undefined;
   readonly associationId?: string | undefined;
-  /** Pods that were handed the credentials that it holds now. */
+  /** Pods that were given the current credentials. */
   readonly pods: number;
-  /** Answers with credentials so far. */
+  /** Requests answered with credentials. */
   readonly served: number;
-  /** Calls to EKS Auth that token scope would have made beside its own. */
+  /** Additional calls to EKS Auth that token scope would have made. */
   readonly callsSaved: number;
   readonly fetchedAt?: string | undefined;
   readonly expiresAt?: string | undefined;
   readonly renewsAt?: string | undefined;
-  /** What the latest fetch failed with, if it failed. */
+  /** Why the latest fetch failed; undefined: it did not. */
   readonly lastError?:
     | { readonly code: string; readonly message: string; readonly requestId: string | undefined }
     | undefined;

@@ -8,59 +8,60 @@ import { type LiveToken, RecentTokens } from './recent-tokens.ts';
 import { Refusals } from './refusals.ts';
 import type { ServedCredentials, SessionUsage } from './served-credentials.ts';
 
-/** Where a session stands in its life. */
+/** The state of a session; see docs/architecture.md, "Life of a session". */
 export type SessionState = 'absent' | 'fetching' | 'fresh' | 'renewing' | 'stale' | 'gone';
 
-/** What a fetch has brought its session. */
+/** How a fetch has ended for its session. */
 export type FetchOutcome =
   | { readonly ok: true; readonly credentials: ServedCredentials; readonly live: LiveToken }
   | { readonly ok: false; readonly failure: FetchFailure; readonly live: LiveToken | undefined };
 
-/** A fetch that is under way for a session. */
+/** A fetch in progress for a session. */
 export interface Fetch {
   readonly flight: Flight;
-  /** Resolves once the session is up to date; never rejects. */
-  readonly landed: Promise<FetchOutcome>;
+  /** Resolves once the flight has ended and the session is updated; never rejects. */
+  readonly settled: Promise<FetchOutcome>;
 }
 
-/** One role session: what is held for a service account, a pod, or a token. */
+/** One role session, of a service account, a pod or a token. */
 export class Session {
   readonly key: string;
   readonly scope: SessionScope;
   readonly namespace: string;
   readonly serviceAccount: string;
-  /** Tokens to fetch with. */
+  /** Tokens that it can be fetched with. */
   readonly tokens = new RecentTokens();
-  /** What EKS Auth refused lately, and for which tokens. */
+  /** Which tokens EKS Auth has refused recently, and why. */
   readonly refusals = new Refusals();
   credentials: ServedCredentials | undefined;
-  /** The fetch that is under way; there is never a second one. */
+  /** The fetch in progress; there is only one at a time. */
   fetch: Fetch | undefined;
-  /** The store's order of events when the latest fetch began; undefined where there is no store. */
+  /** The store's version when the latest fetch started; undefined without a store. */
   fetchVersion: number | undefined;
-  /** What it has done so far; goes over to the session that adopts its credentials. */
+  /** Its counts; a session that adopts its credentials takes them over. */
   usage: SessionUsage = { served: 0, saved: 0 };
-  /** Somebody has asked since the credentials were fetched. */
+  /** A request has come since the credentials were fetched. */
   usedSinceFetch = false;
-  /** Pods that were handed its credentials at some time, of those that were alive at the last look. */
+  /** Pods that were given its credentials and were alive when last checked. */
   readonly pods = new Set<string>();
   /**
-   * A token that opens it was verified, here or by whoever kept it in a store. What EKS Auth alone
-   * has judged is in no store.
+   * A token of the session was verified, by this broker or the one that stored it. Otherwise only
+   * EKS Auth has accepted its token, and the session is not stored.
    */
   proven = false;
-  /** Its credentials come from a store: a token has to be verified here to be served them. */
+  /** Its credentials come from a store: they are served only to tokens verified here. */
   warm = false;
   /** Order of use, for eviction. */
   usedAt = 0;
-  /** From here on the session is renewed when somebody asks; put off after a failure. */
+  /** From this time on the next request renews the session; postponed after a failure. */
   renewAt: EpochMs = 0;
+  /** Why the latest fetch failed; undefined if it did not. */
   lastFailure: FetchFailure | undefined;
-  /** The span of the fetch that brought the credentials, for links to it. */
+  /** The span of the fetch that brought the credentials, to link to. */
   fetchedBy: SpanContext | undefined;
   /**
-   * The place in the queue of a fetch whose time ran out there: the session's next fetch goes
-   * on from it until {@link placeUntil}, or a long queue would be first come, never served.
+   * The rank of a fetch that timed out in the queue. The session's next fetch gets it until
+   * {@link placeUntil}; otherwise, in a long queue, its turn would never come.
    */
   place: number | undefined;
   placeUntil: MonotonicMs = Number.NEGATIVE_INFINITY;
@@ -78,35 +79,35 @@ export class Session {
     this.serviceAccount = pod.serviceAccount;
   }
 
-  /** A flush, an eviction or a refusal has ended this session: nothing more is kept in it. */
+  /** Whether the session was ended by a flush, an eviction or a refusal. It is not used again. */
   get ended(): boolean {
     return this.#end.signal.aborted;
   }
 
-  /** Aborted when the session ends: what waits for its turn until then need not be done. */
+  /** Aborted when the session ends: its calls need not be made any more. */
   get signal(): AbortSignal {
     return this.#end.signal;
   }
 
-  /** Ends this session for good. */
+  /** Ends this session. */
   end(clock: Clock): void {
-    this.rest(clock);
+    this.clearTimer(clock);
     this.#end.abort();
   }
 
-  /** Has something done after a while; it has one such date at a time. */
-  wake(clock: Clock, delay: DurationMs, then: () => void): void {
-    this.rest(clock);
+  /** Calls `then` after `delay`. A session has one timer: this replaces an earlier one. */
+  setTimer(clock: Clock, delay: DurationMs, then: () => void): void {
+    this.clearTimer(clock);
     this.#timer = clock.setTimeout(then, Math.max(0, delay));
     this.#timer.unref();
   }
 
-  /** Has nothing done by itself any more. */
-  rest(clock: Clock): void {
+  /** Cancels the timer. */
+  clearTimer(clock: Clock): void {
     clock.clearTimeout(this.#timer);
   }
 
-  /** Where in its life it is at a time; see docs/architecture.md, "Life of a session". */
+  /** Its state at `now`. */
   state(now: EpochMs): SessionState {
     if (this.credentials === undefined) return this.fetch === undefined ? 'absent' : 'fetching';
     if (now >= this.credentials.servableUntil)

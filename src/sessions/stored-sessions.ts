@@ -2,7 +2,7 @@ import type { FlushChoice, SessionHolder } from '../session-store/session-store.
 import type { RoleSessions } from './role-sessions.ts';
 import type { Session } from './session.ts';
 
-/** Whether a flush is about a session. */
+/** Whether a flush applies to a session. */
 export function isChosen(
   { namespace, serviceAccount }: FlushChoice,
   session: Pick<Session, 'namespace' | 'serviceAccount'>,
@@ -13,7 +13,7 @@ export function isChosen(
   );
 }
 
-/** The sessions in memory, as a store of sessions sees them. */
+/** The sessions in memory, as the session store sees them. */
 export function sessionHolder(sessions: RoleSessions): SessionHolder {
   return {
     restore: (session, kept) => sessions.restore(session, kept),
@@ -28,7 +28,7 @@ export function sessionHolder(sessions: RoleSessions): SessionHolder {
     find(key) {
       const session = sessions.find(key);
       if (session?.credentials === undefined) return undefined;
-      return { fetchedAt: session.credentials.fetchedAt, wanted: session.usedSinceFetch };
+      return { fetchedAt: session.credentials.fetchedAt, inUse: session.usedSinceFetch };
     },
     flushBefore(choice, version) {
       sessions.flush((session) => {

@@ -1,18 +1,19 @@
 import type { Clock, DurationMs, MonotonicMs, Timer } from '../clock.ts';
 
-/** How long a call is waited for without a second one, however slow EKS Auth may be. */
-const PATIENCE: DurationMs = 6_000;
-/** By how much a call that was answered has to have begun later than one that was not. */
-const LEAD: DurationMs = 1_500;
+/** How long a call may stay unanswered before a second one is considered. */
+const OVERDUE_AFTER: DurationMs = 6_000;
+/** How much later than an unanswered call an answered one must have started. */
+const MIN_LEAD: DurationMs = 1_500;
 
-/** A call that is under way. */
+/** A call in progress. */
 export interface UnansweredCall {
-  /** Resolves when a second call is worth making; the first may still be answered. */
+  /** Resolves when a second call should be made; the first may still be answered. */
   readonly overtaken: Promise<void>;
   /**
-   * The call has ended, or is not waited for any more.
+   * The call has ended, or nobody waits for it any more. May be called again with `true` if the
+   * answer comes later.
    *
-   * @param answered - EKS Auth has answered it, with whatever.
+   * @param answered - Whether EKS Auth has answered this call, with success or an error.
    */
   end(answered: boolean): void;
 }
@@ -25,10 +26,10 @@ interface UnderWay {
 }
 
 /**
- * Tells calls that are slow from calls that are lost. What went out while the way to EKS Auth
- * was a black hole is answered by nobody, and would hold its session up until the attempt's
- * time-out. So a call that has had no answer for a while is made a second time once a call that
- * began later is answered; and while none is, one of all that wait is, now and then.
+ * Tells slow calls from lost ones. A request that was sent while the network dropped packets is
+ * never answered, and would block its session until the attempt times out. So a call that has been
+ * unanswered for 6 s is made a second time if a call that started at least 1.5 s later has been
+ * answered. While no call is answered, one of all those that wait is made again every 6 s.
  */
 export class UnansweredCalls {
   readonly #clock: Clock;
@@ -40,7 +41,7 @@ export class UnansweredCalls {
     this.#clock = clock;
   }
 
-  /** A call begins. */
+  /** Records that a call starts now. */
   begin(): UnansweredCall {
     const { promise, resolve } = Promise.withResolvers<void>();
     const call: UnderWay = {
@@ -50,7 +51,7 @@ export class UnansweredCalls {
       overdue: false,
     };
     this.#underWay.add(call);
-    this.#lookAgain(call);
+    this.#watch(call);
     return { overtaken: promise, end: (answered) => this.#end(call, answered) };
   }
 
@@ -64,19 +65,19 @@ export class UnansweredCalls {
     }
   }
 
-  #lookAgain(call: UnderWay): void {
+  #watch(call: UnderWay): void {
     call.timer = this.#clock.setTimeout(() => {
       call.overdue = true;
       const now = this.#clock.elapsed();
-      const probe = now - this.#probedAt >= PATIENCE;
+      const probe = now - this.#probedAt >= OVERDUE_AFTER;
       if (probe) this.#probedAt = now;
       if (probe || this.#isOvertaken(call)) call.overtake();
-      else this.#lookAgain(call);
-    }, PATIENCE);
+      else this.#watch(call);
+    }, OVERDUE_AFTER);
     call.timer.unref();
   }
 
   #isOvertaken({ startedAt }: UnderWay): boolean {
-    return startedAt + LEAD <= this.#answeredStartedAt;
+    return startedAt + MIN_LEAD <= this.#answeredStartedAt;
   }
 }

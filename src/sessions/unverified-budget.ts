@@ -2,12 +2,12 @@ import { LRUCache } from 'lru-cache';
 import type { Clock, DurationMs } from '../clock.ts';
 import { TokenBucket } from '../token-bucket.ts';
 
-/** Callers whose use is remembered; the least recently seen starts anew. */
+/** Sources whose budgets are remembered; the least recently seen one is dropped. */
 const MAX_SOURCES = 4_096;
 
 /**
- * Budget of calls to EKS Auth for tokens that nobody has verified: so many a second for the
- * node, and fewer for each source of requests, so that one cannot use up what all share.
+ * Rate limits of calls to EKS Auth for tokens that could not be verified: one for the node, and a
+ * lower one per source of requests, so that one source cannot use up the node's.
  */
 export class UnverifiedBudget {
   readonly #clock: Clock;
@@ -16,8 +16,8 @@ export class UnverifiedBudget {
   readonly #sources = new LRUCache<string, TokenBucket>({ max: MAX_SOURCES });
 
   /**
-   * @param node - Calls a second for the whole node, more than 0.
-   * @param perSource - Calls a second for one source, more than 0.
+   * @param node - Calls per second for the whole node, more than 0.
+   * @param perSource - Calls per second for one source, more than 0.
    */
   constructor(clock: Clock, node: number, perSource: number) {
     this.#clock = clock;
@@ -26,10 +26,11 @@ export class UnverifiedBudget {
   }
 
   /**
-   * How long a source has to wait for a call; takes the call when that is 0.
+   * Takes a call from both budgets, if they have one.
    *
-   * @param source - Where the request comes from, by the name that all addresses share which one
-   *   caller can take.
+   * @param source - Where the request comes from: one name for all addresses that a single
+   *   client can use.
+   * @returns How long the source has to wait; 0: the call was taken.
    */
   take(source: string): DurationMs {
     const now = this.#clock.elapsed();

@@ -219,7 +219,7 @@ t.test('AccessDenied in words that name nobody', async (t) => {
     const h = new SessionsHarness();
     h.auto = (call) => call.grant();
     const pods = accounts.map((account) => h.pod(account, `${account}-1`));
-    for (const pod of pods) await h.land(pod);
+    for (const pod of pods) await h.fetch(pod);
     for (const pod of pods) h.open(pod);
     return { h, pods };
   }

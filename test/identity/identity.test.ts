@@ -92,7 +92,7 @@ t.test('a token that verifies is remembered', async (t) => {
       kid: 'one',
       pod: { namespace: 'shop', serviceAccount: 'cart', pod: 'cart-0' },
       sessionKey: `shop/cart ${text.length}`,
-      handed: undefined,
+      lastServed: undefined,
       admission: undefined,
     },
   });

@@ -99,7 +99,7 @@ export async function startStore(
     held: () => [...held.values()].map((each) => ({ ...each, proven: node.proven })),
     find(key) {
       const found = held.get(key);
-      return found && { fetchedAt: found.kept.fetchedAt, wanted: true };
+      return found && { fetchedAt: found.kept.fetchedAt, inUse: true };
     },
     end(key, fetchedAt) {
       if ((held.get(key)?.kept.fetchedAt ?? Number.POSITIVE_INFINITY) <= fetchedAt) {

@@ -16,7 +16,7 @@ function queueOf(renewalQps = 1_000): { clock: ManualClock; pace: CallPace; queu
 
 const answered = { result: 'answered', value: undefined } as const;
 
-t.test('calls start at once while nothing bounds them', async (t) => {
+t.test('without a limit calls start at once', async (t) => {
   const { clock, queue } = queueOf();
   let started = 0;
   const call = () => {
@@ -31,7 +31,7 @@ t.test('calls start at once while nothing bounds them', async (t) => {
   t.equal(queue.waiting, 44);
 });
 
-t.test('who waits goes by priority, then in order of arrival', async (t) => {
+t.test('waiting calls start by priority, then by rank', async (t) => {
   const { clock, pace, queue } = queueOf();
   for (let i = 0; i < 20; i += 1) pace.ended('answered');
   pace.ended('throttled');
@@ -54,7 +54,7 @@ t.test('who waits goes by priority, then in order of arrival', async (t) => {
   t.same(order, ['near its end', 'f1', 'f2', 'r-soon', 'r-late', 'u1']);
 });
 
-t.test('a place is raised, and never lowered', async (t) => {
+t.test('a priority is raised, and never lowered', async (t) => {
   const { clock, pace, queue } = queueOf();
   for (let i = 0; i < 20; i += 1) pace.ended('answered');
   pace.ended('throttled');

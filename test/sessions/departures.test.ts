@@ -14,7 +14,7 @@ function setUp() {
     pods.put(podFacts(name));
     const live = harness.pod('cart', name);
     const opened = harness.open(live);
-    if (opened.kind === 'fetch') await opened.fetch.landed;
+    if (opened.kind === 'fetch') await opened.fetch.settled;
     return live;
   };
   return { ...harness, harness, clock, sessions, pods, departures, arrive };
@@ -67,12 +67,12 @@ t.test(
     for (const name of ['b', 'c']) {
       pods.put(podFacts(name));
       const opened = sessions.open(own(name), 'pod', harness.pod('cart', name), 'foreground');
-      if (opened.kind === 'fetch') await opened.fetch.landed;
+      if (opened.kind === 'fetch') await opened.fetch.settled;
     }
     const till = harness.pod('till', 'd');
-    await harness.land(till);
+    await harness.fetch(till);
     const token = sessions.open('token:x', 'token', harness.pod('cart', 'b'), 'foreground');
-    if (token.kind === 'fetch') await token.fetch.landed;
+    if (token.kind === 'fetch') await token.fetch.settled;
     t.equal(sessions.size, 5);
     pods.remove('uid-of-b');
     await clock.advance(10_000);

@@ -5,11 +5,11 @@ const EXPIRED = { kind: 'token', code: 'ExpiredTokenException', status: 400 } as
 
 t.test('a call that is overtaken is made again, and its late answer still counts', async (t) => {
   const h = new SessionsHarness();
-  const landing = h.land(h.pod('cart', 'cart-1'));
+  const pending = h.fetch(h.pod('cart', 'cart-1'));
   await h.clock.advance(6_000);
   t.equal(h.calls.length, 2, 'after six seconds');
   h.calls[0]?.grant();
-  t.ok((await landing).ok);
+  t.ok((await pending).ok);
   h.calls[1]?.grant();
   await h.clock.advance(60_000);
   t.equal(h.calls.length, 2);
@@ -17,47 +17,47 @@ t.test('a call that is overtaken is made again, and its late answer still counts
 
 t.test('a late answer is not held up by the queue', async (t) => {
   const h = new SessionsHarness();
-  const landing = h.land(h.pod('cart', 'cart-1'));
+  const pending = h.fetch(h.pod('cart', 'cart-1'));
   await h.clock.advance(5_900);
   h.pace.ended('throttled');
   await h.clock.advance(600);
   t.equal(h.queue.waiting, 1, 'the second call waits for its turn');
   h.calls[0]?.grant();
-  t.ok((await landing).ok);
+  t.ok((await pending).ok);
   t.equal(h.queue.waiting, 0);
   t.equal(h.calls.length, 1, 'the second call is not made');
 });
 
 t.test('a late answer ends the pause after a second call that failed', async (t) => {
   const h = new SessionsHarness();
-  const landing = h.land(h.pod('cart', 'cart-1'));
+  const pending = h.fetch(h.pod('cart', 'cart-1'));
   await h.clock.advance(6_000);
   h.calls[1]?.fail({ kind: 'network', code: 'ECONNRESET' });
   await h.clock.advance(10);
   h.calls[0]?.grant();
-  t.ok((await landing).ok);
+  t.ok((await pending).ok);
   await h.clock.advance(1_000);
   t.equal(h.calls.length, 2);
 });
 
 t.test('a late answer that is not for the session is used once', async (t) => {
   const h = new SessionsHarness();
-  const landing = h.land(h.pod('cart', 'cart-1'));
+  const pending = h.fetch(h.pod('cart', 'cart-1'));
   await h.clock.advance(6_000);
   h.calls[0]?.grant({ audience: 'sts.amazonaws.com' });
   await h.clock.advance(200);
   t.equal(h.calls.length, 3, 'another call is made');
   h.calls[2]?.grant();
-  t.ok((await landing).ok);
+  t.ok((await pending).ok);
 });
 
 t.test(
   'a late answer does not make calls that began before the second one look lost',
   async (t) => {
     const h = new SessionsHarness();
-    const slow = h.land(h.pod('cart', 'cart-1'));
+    const slow = h.fetch(h.pod('cart', 'cart-1'));
     await h.clock.advance(3_000);
-    const other = h.land(h.pod('checkout', 'checkout-1'));
+    const other = h.fetch(h.pod('checkout', 'checkout-1'));
     await h.clock.advance(6_100);
     t.equal(h.calls.length, 3, 'the first call was made again');
     h.calls[0]?.grant();
@@ -72,14 +72,14 @@ t.test(
 t.test('a token is not refused for what EKS Auth said about another one', async (t) => {
   const h = new SessionsHarness({ flightTimeout: 5_000 });
   const [spent, good] = [h.pod('cart', 'cart-1'), h.pod('cart', 'cart-2')];
-  const landing = h.land(spent);
+  const pending = h.fetch(spent);
   h.open(good);
   // No call can start any more: the most that may be under way at once are.
   for (let i = 0; i < 300; i += 1) h.open(h.pod(`other-${i}`, `other-${i}`));
   await h.clock.advance(0);
   h.calls[0]?.fail(EXPIRED);
   await h.clock.advance(5_000);
-  t.match(await landing, { ok: false, failure: { kind: 'waiting', code: 'NotCalled' } });
+  t.match(await pending, { ok: false, failure: { kind: 'waiting', code: 'NotCalled' } });
   t.notOk(
     h.calls.some(({ token }) => token === good.token),
     'the second token was not tried',

@@ -19,7 +19,7 @@ function throttled(options: ConstructorParameters<typeof SessionsHarness>[0] = {
 t.test('with less than 20 minutes left a session is renewed before all else', async (t) => {
   const { h, throttle } = throttled();
   const near = h.pod('cart', 'cart-1');
-  await h.land(near);
+  await h.fetch(near);
   h.open(near);
   // Its renewals fail until 21 minutes before its end.
   h.auto = (call) => call.fail({ kind: 'service', code: 'InternalServerException', status: 500 });
@@ -40,7 +40,7 @@ t.test('a renewal that a pod has come to wait for goes before all else', async (
   const { h, throttle } = throttled();
   h.lifetime = 60_000;
   const pod = h.pod('cart', 'cart-1');
-  await h.land(pod);
+  await h.fetch(pod);
   h.open(pod);
   await h.clock.advance(29_000);
   throttle();
@@ -62,9 +62,9 @@ t.test('a session is renewed for a live pod that was handed it, and for no other
   const h = new SessionsHarness({ isLivePod: (uid) => live.has(uid) });
   h.auto = (call) => call.grant();
   const pod = h.pod('cart', 'cart-1', { expiresIn: 48 * HOUR });
-  const landed = await h.land(pod);
-  if (!landed.ok) throw new Error('not granted');
-  landed.credentials.handedTo.set('uid-of-cart-1', 1);
+  const outcome = await h.fetch(pod);
+  if (!outcome.ok) throw new Error('not granted');
+  outcome.credentials.handedTo.set('uid-of-cart-1', 1);
   await h.clock.advance(10 * HOUR);
   t.equal(h.calls.length, 4, 'nobody asks, and it is renewed every three hours');
   live.clear();
@@ -78,10 +78,10 @@ t.test('a renewal passes over tokens that were refused lately', async (t) => {
   // The token with the longest life is the one to renew with.
   const first = h.pod('cart', 'cart-1', { expiresIn: 48 * HOUR });
   const second = h.pod('cart', 'cart-2');
-  const landing = h.land(first);
+  const pending = h.fetch(first);
   await h.clock.advance(0);
   h.calls[0]?.grant();
-  await landing;
+  await pending;
   h.open(second);
   h.open(first);
   await h.clock.advance(3 * HOUR);

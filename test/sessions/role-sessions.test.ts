@@ -3,7 +3,7 @@ import { HOUR, SessionsHarness } from '../support/sessions-harness.ts';
 
 const MINUTE = 60_000;
 
-t.test('one fetch for all who ask at once', async (t) => {
+t.test('concurrent requests share one fetch', async (t) => {
   const h = new SessionsHarness();
   const pods = Array.from({ length: 50 }, (_, i) => h.pod('cart', `cart-${i}`));
   const opened = pods.map((pod) => h.open(pod));
@@ -16,8 +16,8 @@ t.test('one fetch for all who ask at once', async (t) => {
   h.calls[0]?.grant();
   const bodies = new Set<string>();
   for (const one of opened) {
-    const landed = one.kind === 'fetch' ? await one.fetch.landed : undefined;
-    if (landed?.ok) bodies.add(landed.credentials.body);
+    const outcome = one.kind === 'fetch' ? await one.fetch.settled : undefined;
+    if (outcome?.ok) bodies.add(outcome.credentials.body);
   }
   t.equal(bodies.size, 1);
   t.equal(h.open(h.pod('cart', 'cart-new')).kind, 'credentials');
@@ -27,9 +27,9 @@ t.test('one fetch for all who ask at once', async (t) => {
 t.test('the body is what SDKs read', async (t) => {
   const h = new SessionsHarness();
   h.auto = (call) => call.grant();
-  const landed = await h.land(h.pod('cart', 'cart-1'));
-  t.ok(landed.ok);
-  const body = JSON.parse(landed.ok ? landed.credentials.body : '');
+  const outcome = await h.fetch(h.pod('cart', 'cart-1'));
+  t.ok(outcome.ok);
+  const body = JSON.parse(outcome.ok ? outcome.credentials.body : '');
   t.same(Object.keys(body), ['AccessKeyId', 'SecretAccessKey', 'Token', 'AccountId', 'Expiration']);
   t.equal(body.AccountId, '111122223333');
   t.match(body.Expiration, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/);
@@ -44,30 +44,30 @@ for (const [what, change] of Object.entries({
 })) {
   t.test(`an answer for ${what} is not served, and asked for again`, async (t) => {
     const h = new SessionsHarness();
-    const landing = h.land(h.pod('cart', 'cart-1'));
+    const pending = h.fetch(h.pod('cart', 'cart-1'));
     await h.clock.advance(0);
     h.calls[0]?.grant(change);
     await h.clock.advance(200);
     t.equal(h.sessions.size, 0);
     t.equal(h.calls.length, 2);
     h.calls[1]?.grant();
-    t.ok((await landing).ok);
+    t.ok((await pending).ok);
   });
 }
 
-t.test('a fetch tries again what may pass, until its time is over', async (t) => {
+t.test('a fetch retries transient errors until its time-out', async (t) => {
   const h = new SessionsHarness();
   h.auto = (call) => call.fail({ kind: 'service', code: 'InternalServerException', status: 500 });
-  const landing = h.land(h.pod('cart', 'cart-1'));
+  const pending = h.fetch(h.pod('cart', 'cart-1'));
   await h.clock.advance(31_000);
-  const landed = await landing;
-  t.notOk(landed.ok);
-  t.equal(!landed.ok && landed.failure.code, 'InternalServerException');
+  const outcome = await pending;
+  t.notOk(outcome.ok);
+  t.equal(!outcome.ok && outcome.failure.code, 'InternalServerException');
   t.ok(h.calls.length > 5 && h.calls.length < 40, `${h.calls.length} attempts`);
   t.same([...h.sessions.all()], [], 'nothing is kept of it');
 });
 
-t.test('a spent token is followed by the next live one', async (t) => {
+t.test("if a token is rejected, the session's next one is tried", async (t) => {
   const h = new SessionsHarness();
   const spent = h.pod('cart', 'cart-1');
   const good = h.pod('cart', 'cart-2');
@@ -78,19 +78,19 @@ t.test('a spent token is followed by the next live one', async (t) => {
   const opened = h.open(spent);
   h.open(good);
   t.ok(opened.kind === 'fetch');
-  const landed = await (opened.kind === 'fetch' ? opened.fetch.landed : undefined);
-  t.ok(landed?.ok);
+  const outcome = await (opened.kind === 'fetch' ? opened.fetch.settled : undefined);
+  t.ok(outcome?.ok);
   t.same(
     h.calls.map((call) => call.token),
     [spent.token, good.token],
   );
 });
 
-t.test('without another token a spent one ends the fetch', async (t) => {
+t.test('without another token a rejected one ends the fetch', async (t) => {
   const h = new SessionsHarness();
   h.auto = (call) => call.fail({ kind: 'token', code: 'InvalidTokenException', status: 400 });
-  const landed = await h.land(h.pod('cart', 'cart-1'));
-  t.match(landed, { ok: false, failure: { code: 'InvalidTokenException' } });
+  const outcome = await h.fetch(h.pod('cart', 'cart-1'));
+  t.match(outcome, { ok: false, failure: { code: 'InvalidTokenException' } });
   t.equal(h.calls.length, 1);
 });
 
@@ -106,35 +106,38 @@ t.test('a refusal counts for its token: 1 s, doubling to 4 s', async (t) => {
   t.same(times, [0, 1_000, 3_000, 7_000, 11_000, 15_000, 19_000]);
 });
 
-t.test('another pod is not refused for it, and tried a second later', async (t) => {
-  const h = new SessionsHarness();
-  const refused = h.pod('cart', 'cart-1');
-  const neighbour = h.pod('cart', 'cart-2');
-  h.auto = (call) =>
-    call.token === refused.token
-      ? call.fail({ kind: 'refused', code: 'AccessDeniedException', status: 400 })
-      : call.grant();
-  await h.land(refused);
-  const opened = h.open(neighbour);
-  t.match(opened, { kind: 'later' });
-  await h.clock.advance(opened.kind === 'later' ? opened.wait : 0);
-  t.ok((await h.land(neighbour)).ok);
-  t.equal(h.open(refused).kind, 'credentials', 'the session is there for all of its pods');
-});
+t.test(
+  "a refusal does not apply to another pod's token, which is tried a second later",
+  async (t) => {
+    const h = new SessionsHarness();
+    const refused = h.pod('cart', 'cart-1');
+    const neighbour = h.pod('cart', 'cart-2');
+    h.auto = (call) =>
+      call.token === refused.token
+        ? call.fail({ kind: 'refused', code: 'AccessDeniedException', status: 400 })
+        : call.grant();
+    await h.fetch(refused);
+    const opened = h.open(neighbour);
+    t.match(opened, { kind: 'later' });
+    await h.clock.advance(opened.kind === 'later' ? opened.wait : 0);
+    t.ok((await h.fetch(neighbour)).ok);
+    t.equal(h.open(refused).kind, 'credentials', 'the session is there for all of its pods');
+  },
+);
 
 t.test('a session is let go once its refusals are forgotten', async (t) => {
   const h = new SessionsHarness();
   h.auto = (call) => call.fail({ kind: 'refused', code: 'AccessDeniedException', status: 400 });
-  await h.land(h.pod('cart', 'cart-1'));
+  await h.fetch(h.pod('cart', 'cart-1'));
   t.equal([...h.sessions.all()].length, 1);
   await h.clock.advance(30_000);
   t.equal([...h.sessions.all()].length, 0);
 });
 
-t.test('what nobody asked for is not renewed, and goes when it expires', async (t) => {
+t.test('a session that is not in use is not renewed, and ends when it expires', async (t) => {
   const h = new SessionsHarness();
   h.auto = (call) => call.grant();
-  await h.land(h.pod('cart', 'cart-1'));
+  await h.fetch(h.pod('cart', 'cart-1'));
   await h.clock.advance(5 * HOUR);
   t.equal(h.calls.length, 1);
   t.equal(h.sessions.size, 1);
@@ -146,7 +149,7 @@ t.test('what somebody asked for is renewed at the age that was set', async (t) =
   const h = new SessionsHarness();
   h.auto = (call) => call.grant();
   const pod = h.pod('cart', 'cart-1');
-  await h.land(pod);
+  await h.fetch(pod);
   h.open(pod);
   await h.clock.advance(3 * HOUR - 1);
   t.equal(h.calls.length, 1);
@@ -161,7 +164,7 @@ t.test('who asks after the due time is served, and has it renewed', async (t) =>
   const h = new SessionsHarness();
   h.auto = (call) => call.grant();
   const pod = h.pod('cart', 'cart-1');
-  await h.land(pod);
+  await h.fetch(pod);
   await h.clock.advance(4 * HOUR);
   const session = h.sessions.servable('service-account:shop/cart', h.clock.now());
   t.ok(session);
@@ -175,7 +178,7 @@ t.test('a session of an hour is renewed with half an hour left', async (t) => {
   h.lifetime = HOUR;
   h.auto = (call) => call.grant();
   const pod = h.pod('cart', 'cart-1');
-  await h.land(pod);
+  await h.fetch(pod);
   h.open(pod);
   await h.clock.advance(30 * MINUTE);
   t.equal(h.calls.length, 2);
@@ -190,7 +193,7 @@ t.test('due times are spread', async (t) => {
     },
   });
   h.auto = (call) => call.grant();
-  for (let i = 0; i < 100; i += 1) await h.land(h.pod(`sa-${i}`, `pod-${i}`));
+  for (let i = 0; i < 100; i += 1) await h.fetch(h.pod(`sa-${i}`, `pod-${i}`));
   const due = [...h.sessions.all()].map((session) => session.renewAt - h.clock.now());
   t.ok(Math.max(...due) <= 3 * HOUR);
   t.ok(Math.max(...due) - Math.min(...due) > 30 * MINUTE);
@@ -200,7 +203,7 @@ t.test('while EKS Auth is away a session is served until 15 s before its end', a
   const h = new SessionsHarness();
   h.auto = (call) => call.grant();
   const pod = h.pod('cart', 'cart-1');
-  await h.land(pod);
+  await h.fetch(pod);
   h.auto = (call) => call.fail({ kind: 'network', code: 'ECONNREFUSED' });
   const key = 'service-account:shop/cart';
   for (let at = 0; at < 6 * HOUR - 15_000; at += 5 * MINUTE) {
@@ -213,7 +216,7 @@ t.test('while EKS Auth is away a session is served until 15 s before its end', a
   t.ok(h.calls.length < 700, `${h.calls.length} attempts`);
   h.auto = (call) => call.grant();
   await h.clock.advance(3_000);
-  t.ok(h.open(pod).kind === 'credentials' || (await h.land(pod)).ok, 'and is back at once');
+  t.ok(h.open(pod).kind === 'credentials' || (await h.fetch(pod)).ok, 'and is back at once');
 });
 
 t.test(
@@ -223,7 +226,7 @@ t.test(
     h.auto = (call) => call.grant();
     const first = h.pod('cart', 'cart-1', { expiresIn: 24 * HOUR });
     const second = h.pod('cart', 'cart-2', { expiresIn: 23 * HOUR });
-    await h.land(first);
+    await h.fetch(first);
     h.open(second);
     h.auto = (call) =>
       call.token === first.token
@@ -244,13 +247,13 @@ t.test(
 t.test('a flush beats the fetch that began before it', async (t) => {
   const h = new SessionsHarness();
   const pod = h.pod('cart', 'cart-1');
-  const before = h.land(pod);
+  const before = h.fetch(pod);
   await h.clock.advance(0);
   t.equal(
     h.sessions.flush(() => true),
     1,
   );
-  const after = h.land(pod);
+  const after = h.fetch(pod);
   await h.clock.advance(0);
   t.equal(h.calls.length, 2, 'a fetch of its own');
   h.calls[0]?.grant({ accessKeyId: 'ASIAOLD' });
@@ -264,12 +267,12 @@ t.test('a flush beats the fetch that began before it', async (t) => {
 t.test('a flushed session makes no call that it was still waiting for', async (t) => {
   const h = new SessionsHarness();
   const pod = h.pod('cart', 'cart-1');
-  const before = h.land(pod);
+  const before = h.fetch(pod);
   await h.clock.advance(0);
   h.calls[0]?.fail({ kind: 'service' });
   await h.clock.advance(0);
   h.sessions.flush(() => true);
-  const after = h.land(pod);
+  const after = h.fetch(pod);
   await h.clock.advance(5_000);
   t.equal(h.calls.length, 2, 'the fetch before does not go on beside the one that counts');
   h.calls[1]?.grant();
@@ -283,10 +286,10 @@ t.test('the least recently used session makes room', async (t) => {
   h.auto = (call) => call.grant();
   const [a, b, c] = ['a', 'b', 'c'].map((name) => h.pod(name, `${name}-1`));
   if (a === undefined || b === undefined || c === undefined) return;
-  await h.land(a);
-  await h.land(b);
+  await h.fetch(a);
+  await h.fetch(b);
   h.open(a);
-  await h.land(c);
+  await h.fetch(c);
   t.equal(h.evictions, 1);
   t.equal(h.sessions.size, 2);
   t.equal(h.open(a).kind, 'credentials');
@@ -303,7 +306,7 @@ for (const [flag, options] of Object.entries({
     const both = [h.open(pod), h.open(pod)];
     await h.clock.advance(0);
     h.calls[0]?.grant();
-    for (const one of both) t.ok(one.kind === 'fetch' && (await one.fetch.landed).ok);
+    for (const one of both) t.ok(one.kind === 'fetch' && (await one.fetch.settled).ok);
     t.equal(h.calls.length, 1, 'who asks at once still shares it');
     t.equal(h.sessions.size, 0);
     t.equal(h.open(pod).kind, 'fetch');
@@ -314,7 +317,7 @@ t.test('a session without a live token is renewed by the next pod that asks', as
   const h = new SessionsHarness();
   h.auto = (call) => call.grant();
   const shortLived = h.pod('cart', 'cart-1', { expiresIn: HOUR });
-  await h.land(shortLived);
+  await h.fetch(shortLived);
   h.open(shortLived);
   await h.clock.advance(4 * HOUR);
   t.equal(h.calls.length, 1);
@@ -330,11 +333,11 @@ t.test('what was fetched for an unproven token becomes the session that it opens
   h.auto = (call) => call.grant();
   const pod = h.pod('cart', 'cart-1');
   const opened = h.sessions.open('token:x', 'token', pod, 'unverified');
-  if (opened.kind === 'fetch') await opened.fetch.landed;
+  if (opened.kind === 'fetch') await opened.fetch.settled;
   h.sessions.adopt('token:x', 'service-account:shop/cart', 'service-account');
   t.equal(h.sessions.size, 1);
   t.equal(h.open(h.pod('cart', 'cart-2')).kind, 'credentials');
-  t.notOk(h.sessions.isAnswered('token:x', pod.token));
+  t.notOk(h.sessions.costsNoCall('token:x', pod.token));
   await h.clock.advance(3 * HOUR);
   t.same(h.renewals, [true]);
 });

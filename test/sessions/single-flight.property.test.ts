@@ -122,9 +122,9 @@ async function run(steps: Step[], maxCacheSize: number): Promise<void> {
     const opened = h.open(live);
     if (opened.kind === 'fetch') {
       await h.clock.advance(3_000);
-      const landed = await opened.fetch.landed;
-      if (!landed.ok) throw new Error(`nothing for ${ACCOUNTS[account]}: ${landed.failure.code}`);
-      if (landed.credentials.assumedRoleArn.split('/')[1] !== ACCOUNTS[account]) {
+      const outcome = await opened.fetch.settled;
+      if (!outcome.ok) throw new Error(`nothing for ${ACCOUNTS[account]}: ${outcome.failure.code}`);
+      if (outcome.credentials.assumedRoleArn.split('/')[1] !== ACCOUNTS[account]) {
         throw new Error('credentials of another session');
       }
     } else if (opened.kind !== 'credentials') throw new Error(opened.kind);

@@ -44,7 +44,7 @@ t.test('who is not verified is not: EKS Auth judges', async (t) => {
   const harness = new SessionsHarness();
   warm(harness);
   const live = harness.pod('cart', 'a');
-  t.notOk(harness.sessions.isAnswered(KEY, live.token));
+  t.notOk(harness.sessions.costsNoCall(KEY, live.token));
   const opened = harness.sessions.open(KEY, 'service-account', live, 'unverified');
   t.equal(opened.kind, 'fetch');
   await harness.clock.advance(1);

@@ -140,10 +140,10 @@ export class SessionsHarness {
   }
 
   /** Opens a session and waits for what its fetch brings. */
-  async land(live: LiveToken): Promise<FetchOutcome> {
+  async fetch(live: LiveToken): Promise<FetchOutcome> {
     const opened = this.open(live);
     if (opened.kind !== 'fetch') throw new Error(`nothing is fetched: ${opened.kind}`);
-    return await opened.fetch.landed;
+    return await opened.fetch.settled;
   }
 
   #assumeRole(token: string): Promise<AssumeRoleOutcome> {

@@ -283,6 +283,14 @@ export class RoleSessions {
   /** Leaves renewals to another broker (`true`), or resumes them. Requests are served either way. */
   standBy(on: boolean): void {
     this.#renewals.standBy(on);
+    if (on) return;
+    // Renewals that fell due meanwhile were skipped, and are made up for.
+    const now = this.#options.clock.now();
+    for (const session of this.#sessions.values()) {
+      const { credentials, fetch, renewAt } = session;
+      if (credentials === undefined || fetch !== undefined || now < renewAt) continue;
+      this.#renewals.schedule(session, PROMPT_RENEWAL_SPREAD * this.#options.random());
+    }
   }
 
   /** Cancels all renewals. */

@@ -98,3 +98,24 @@ t.test('a renewal passes over tokens that were refused lately', async (t) => {
   await h.clock.advance(0);
   t.equal(h.sessions.size, 1);
 });
+
+t.test('renewals that fell due while another broker made them are made up for', async (t) => {
+  const h = new SessionsHarness({ random: () => 0.5 });
+  h.auto = (call) => call.grant();
+  const pod = h.pod('cart', 'cart-1');
+  await h.fetch(pod);
+  h.open(pod);
+  await h.fetch(h.pod('unused', 'unused-1'));
+  h.sessions.standBy(true);
+  await h.clock.advance(4 * HOUR);
+  t.equal(h.calls.length, 2, 'this one makes none');
+  h.sessions.standBy(false);
+  await h.clock.advance(1_000);
+  t.strictSame(
+    h.calls.slice(2).map(({ token }) => token),
+    [pod.token],
+    'only the session in use is renewed',
+  );
+  await h.clock.advance(2 * HOUR);
+  t.equal(h.sessions.size, 1, 'the other one ends with its credentials');
+});

@@ -8,6 +8,7 @@ import {
 import type { Socket } from 'node:net';
 import { Server as NetServer } from 'node:net';
 import type { BoundedLines } from '../telemetry/bounded-lines.ts';
+import { prepare, stateOf } from './connection-state.ts';
 import type { Sources } from './sources.ts';
 
 /** Longest header section; a token and what SDKs send beside it are a tenth of that. */
@@ -36,11 +37,6 @@ const LIMITS = {
 const MAX_PIPELINED = 16;
 /** How long an answer may lie in a connection whose client reads nothing; twice that at most. */
 const WRITE_TIMEOUT = 5_000;
-
-/** Where a connection remembers how many of its requests were pipelined. */
-const PIPELINED = Symbol('pipelined');
-/** Where it remembers that the rest of what it sends is not read. */
-const DISCARDING = Symbol('discarding');
 
 /** Status of what cannot be parsed, by the parser's error code; 400 for the others. */
 const PARSE_ERROR_STATUS: Readonly<Record<string, string>> = {
@@ -129,39 +125,32 @@ export function cutOff(socket: Socket): void {
  * one of them even when the socket was destroyed at the first.
  */
 export function discardRest(socket: Socket): void {
-  (socket as GuardedSocket)[DISCARDING] = true;
+  stateOf(socket).discarding = true;
 }
 
-/** A socket with what Node.js and this module remember there. */
-type GuardedSocket = Socket & {
+/** A socket with the parser that Node.js gives it. */
+type ParsedSocket = Socket & {
   parser?: { onIncoming: (request: IncomingMessage, keepAlive: boolean) => number } | null;
-  [PIPELINED]?: number;
-  [DISCARDING]?: boolean;
 };
 
 /**
  * Lets {@link discardRest} stop the parser of a connection: what its `onIncoming` returns becomes
  * llhttp's `on_headers_complete`, where 2 means that what follows is not HTTP (an upgrade).
  */
-function guardParser(socket: GuardedSocket): void {
-  const { parser } = socket;
+function guardParser({ parser }: ParsedSocket, state: { readonly discarding: boolean }): void {
   if (parser == null) return;
   const { onIncoming } = parser;
   parser.onIncoming = (request, keepAlive) => {
-    if (isDiscarding(socket)) return 2;
+    if (state.discarding) return 2;
     const result = onIncoming(request, keepAlive);
-    return isDiscarding(socket) ? 2 : result;
+    return state.discarding ? 2 : result;
   };
 }
 
-function isDiscarding(socket: GuardedSocket): boolean {
-  return socket[DISCARDING] === true;
-}
-
-function tooManyPipelined(socket: GuardedSocket): boolean {
-  const pipelined = (socket[PIPELINED] ?? 0) + 1;
-  socket[PIPELINED] = pipelined;
-  return pipelined > MAX_PIPELINED;
+function tooManyPipelined(socket: Socket): boolean {
+  const state = stateOf(socket);
+  state.pipelined += 1;
+  return state.pipelined > MAX_PIPELINED;
 }
 
 /** Has a server close the connections that it is not to accept, before they cost a parser. */
@@ -169,12 +158,13 @@ export function acceptOnly(server: Server, admits: (socket: Socket) => boolean):
   // Node's own listener gives each connection its parser.
   const [accept] = server.listeners('connection') as [(socket: Socket) => void];
   server.removeAllListeners('connection').on('connection', (socket: Socket) => {
+    const state = prepare(socket);
     if (!admits(socket)) {
       socket.destroy();
       return;
     }
     accept.call(server, socket);
-    guardParser(socket);
+    guardParser(socket, state);
   });
 }
 

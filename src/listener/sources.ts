@@ -3,6 +3,7 @@ import type { Clock, DurationMs, MonotonicMs } from '../clock.ts';
 import { canonicalAddress } from '../network/canonical-address.ts';
 import { OwnAddresses } from '../network/own-addresses.ts';
 import { TokenBucket } from '../token-bucket.ts';
+import { stateOf } from './connection-state.ts';
 
 /** Seconds' worth of requests that an address may make at once. */
 const BURST_SECONDS = 5;
@@ -31,19 +32,13 @@ const MAX_CONNECTIONS_IN_ALL = 10_000;
 /** After a refusal it takes twice the burst, at most, until nobody owes anything. */
 const OWED_FOR: DurationMs = 2 * BURST_SECONDS * 1_000;
 
-/** Where a connection remembers the source that it counts for: a weak map would cost more. */
-const COUNTED = Symbol('counted');
-/** How many requests of a connection wait for their answers. */
-const WAITING = Symbol('waiting');
-type KnownSocket = Socket & { [COUNTED]?: Source | undefined; [WAITING]?: number };
-
 /** Where requests come from: a pod, or the node itself. */
 export class Source {
   /** What all addresses have in common that count as this source. */
   readonly name: string;
   readonly maxConnections: number;
   /** Connections that count for it, in the order in which they came. */
-  readonly connections = new Set<KnownSocket>();
+  readonly connections = new Set<Socket>();
   readonly #rate: number;
   readonly #budget: TokenBucket;
   /** Requests beyond its rate, less those that are tolerated. */
@@ -143,9 +138,9 @@ export class Sources {
       ...limits,
     };
     this.#own = new OwnAddresses(clock);
-    const release = (socket: KnownSocket) => {
+    const release = (socket: Socket) => {
       this.#connections -= 1;
-      socket[COUNTED]?.connections.delete(socket);
+      stateOf(socket).source?.connections.delete(socket);
     };
     this.#disconnected = function disconnected(this: Socket) {
       release(this);
@@ -179,7 +174,7 @@ export class Sources {
         if (source.connections.size >= source.maxConnections) return false;
         if (this.#connections >= connectionsInAll && !this.#makeRoom()) return false;
         source.connections.add(socket);
-        (socket as KnownSocket)[COUNTED] = source;
+        stateOf(socket).source = source;
       }
     }
     this.#connections += 1;
@@ -193,13 +188,13 @@ export class Sources {
   }
 
   /** A request of this connection waits for its answer, which it is not to lose. */
-  waits(socket: KnownSocket): void {
-    socket[WAITING] = (socket[WAITING] ?? 0) + 1;
+  waits(socket: Socket): void {
+    stateOf(socket).waiting += 1;
   }
 
   /** What {@link waits} was told of has its answer. */
-  answered(socket: KnownSocket): void {
-    socket[WAITING] = (socket[WAITING] ?? 1) - 1;
+  answered(socket: Socket): void {
+    stateOf(socket).waiting -= 1;
   }
 
   /** Closes the oldest connection that waits for nothing, of whoever holds most of its share. */
@@ -207,7 +202,7 @@ export class Sources {
     const crowding = [...this.#sources.values()].filter(({ crowding }) => crowding > 0);
     for (const { connections } of crowding.sort((a, b) => b.crowding - a.crowding)) {
       for (const socket of connections) {
-        if ((socket[WAITING] ?? 0) > 0) continue;
+        if (stateOf(socket).waiting > 0) continue;
         socket.off('close', this.#disconnected);
         connections.delete(socket);
         this.#connections -= 1;

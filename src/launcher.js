@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --disable-sigusr1 --max-semi-space-size=2 --no-maglev --v8-pool-size=2
+#!/usr/bin/env -S node --disable-sigusr1 --max-semi-space-size=4 --no-maglev --v8-pool-size=2
 // The flags: no debugger on a signal; a young generation of the heap that stays small, since
 // Node's own would grow to several times what the sessions take; no Maglev, the compiler between
 // V8's first and its best, which takes 5 MiB and is of use for seconds; and two threads that help

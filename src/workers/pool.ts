@@ -1,3 +1,4 @@
+import { setFlagsFromString } from 'node:v8';
 import type { Worker } from 'node:worker_threads';
 import { Piscina } from 'piscina';
 import type { Clock, DurationMs, MonotonicMs } from '../clock.ts';
@@ -23,6 +24,12 @@ const MAX_QUEUED = 20_000;
 const MAX_TRIES = 3;
 /** Memory of one thread's objects; one that needs more is replaced. */
 const MAX_HEAP_MB = 128;
+/**
+ * Size of a semi-space of a thread's young generation, MiB. Tasks allocate little at a time; what
+ * the threads do not take is left to the main thread (the launcher's `--max-semi-space-size`),
+ * where hits wait for each collection.
+ */
+const SEMI_SPACE_MB = 1;
 /** How often the threads are looked at. */
 const WATCH_INTERVAL: DurationMs = 200;
 /** After how long without a sign of life a thread is replaced. */
@@ -151,6 +158,9 @@ export class WorkerPool implements Workers {
     const { threads, settings, tasks, log } = this.#options;
     // Node runs the sources as they are in a checkout, and the bundle when built.
     const own = new URL(import.meta.url.endsWith('.ts') ? 'tasks.ts' : 'tasks.js', import.meta.url);
+    // V8 reads this flag whenever it makes a heap: the main thread's stays as it is. A flag of the
+    // command line would override the resource limit of the same name.
+    setFlagsFromString(`--max-semi-space-size=${SEMI_SPACE_MB}`);
     const pool = new Piscina({
       filename: (tasks ?? own).href,
       minThreads: threads,

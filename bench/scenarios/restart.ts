@@ -103,6 +103,9 @@ async function restarted(
   await load;
   const callsAfter = await wave(cluster, address, pods);
   const total = (await simulator.counts()).assumeRole.calls;
+  if (withRedis && total > callsBefore) {
+    throw new BrokenRunError(`${total - callsBefore} calls after a restart with Redis`);
+  }
   return {
     ...{ scope, redis: withRedis, signal, callsBefore },
     // Those of the load count too.

@@ -72,7 +72,7 @@ export function errorAnswer(answer: Exclude<Answer, { kind: 'credentials' }>): E
       return {
         status: 503,
         code: 'CredentialsPending',
-        message: 'the credentials are still being fetched; the next try will find them',
+        message: 'EKS Auth has not answered yet; a later try finds what it answers',
         retryAfter,
       };
     }

@@ -1,16 +1,27 @@
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:http';
+import { createServer, type IncomingMessage, request } from 'node:http';
 import { createServer as createSocketServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { Command } from 'commander';
 import t, { type Test } from 'tap';
 import { Succession } from '../../src/broker/succession.ts';
+import { systemClock } from '../../src/clock.ts';
 import { addServerOptions, serverConfig } from '../../src/config/server-options.ts';
 import { errorBody, NOT_FOUND } from '../../src/listener/answers.ts';
-import { type HandOverActions, handOver, type Successor } from '../../src/listener/hand-over.ts';
+import {
+  HAND_OVER_PATH,
+  HAND_OVER_VERSION,
+  type HandedSession,
+  type HandOverActions,
+  type HandOverOffer,
+  handOver,
+  type Successor,
+} from '../../src/listener/hand-over.ts';
 import { isBroker } from '../../src/listener/port-holder.ts';
+import { Predecessor } from '../../src/listener/predecessor.ts';
 import { Metrics } from '../../src/telemetry/metrics/metrics.ts';
 import { ask } from '../support/ask.ts';
 import { capturedLog } from '../support/captured-log.ts';
@@ -143,6 +154,74 @@ t.test('one that says nothing is waited for two seconds', async (t) => {
   t.match(lines, [{ level: 'error', reason: /no answer within 2 s/ }]);
   t.equal(clock.pending, 0);
 });
+
+/** A session as it goes over. */
+const HANDED: HandedSession = {
+  session: {
+    key: 'service-account:shop/cart/uid',
+    scope: 'service-account',
+    namespace: 'shop',
+    serviceAccount: 'cart',
+  },
+  kept: {
+    role: {
+      accessKeyId: 'ASIAEXAMPLE',
+      secretAccessKey: 'made up',
+      sessionToken: 'made up as well',
+      expiresAt: Date.parse('2026-01-01T06:00:00Z'),
+      subject: { namespace: 'shop', serviceAccount: 'cart' },
+      audience: 'pods.eks.amazonaws.com',
+      associationArn: 'arn:aws:eks:us-east-1:111122223333:podidentityassociation/c/a-1',
+      associationId: 'a-1',
+      assumedRoleArn: 'arn:aws:sts::111122223333:assumed-role/cart/eks-c-cart-1',
+      assumedRoleId: 'AROA:eks-c-cart-1',
+      requestId: 'request-1',
+    },
+    fetchedAt: Date.parse('2026-01-01T00:00:00Z'),
+  },
+};
+
+for (const [version, given] of [
+  [HAND_OVER_VERSION, 1],
+  [HAND_OVER_VERSION + 1, 0],
+] as const) {
+  t.test(`a successor that speaks version ${version} is given ${given} sessions`, async (t) => {
+    const socketPath = join(ownFolder(t), 'admin.sock');
+    await predecessor(t, socketPath, { ...GIVING, offer: () => [HANDED] });
+    const asked = request({ socketPath, method: 'POST', path: HAND_OVER_PATH });
+    t.teardown(() => asked.destroy());
+    asked.write(`${JSON.stringify({ version, clusterName: 'demo', port: 80 })}\n`);
+    const [answer] = (await once(asked, 'response')) as [IncomingMessage];
+    const reader = createInterface({ input: answer });
+    // It is cut off when the test is over.
+    reader.on('error', () => undefined);
+    const [line] = (await once(reader, 'line')) as [string];
+    const offer = JSON.parse(line) as HandOverOffer;
+    t.equal(offer.version, HAND_OVER_VERSION);
+    t.equal(offer.sessions?.length, given);
+  });
+
+  t.test(`of a predecessor that speaks version ${version}, ${given} are taken`, async (t) => {
+    const socketPath = join(ownFolder(t), 'admin.sock');
+    const server = createServer((_request, response) => {
+      response.write(`${JSON.stringify({ version, sessions: [HANDED] })}\n`);
+    });
+    server.listen(socketPath);
+    await once(server, 'listening');
+    t.teardown(() => {
+      server.closeAllConnections();
+      server.close();
+    });
+    const successor = { clusterName: 'demo', port: 80 };
+    let found: Predecessor | undefined;
+    void Predecessor.find(socketPath, successor, systemClock).then((one) => {
+      found = one;
+    });
+    // Its connection holds nobody up, this process neither.
+    await until(() => found !== undefined, 'it is found');
+    t.equal(found?.sessions.length, given, 'it takes over either way');
+  });
+}
 
 t.test('a port that another broker has, whose socket is elsewhere', async (t) => {
   const { lines, succession, count } = setUp(t);

@@ -296,6 +296,10 @@ t.test('clients that are slow, silent or half gone', { buffered: true }, async (
   t.match(halfClosed.text, /^HTTP\/1\.1 200 /, 'who has asked is answered');
   t.equal(reset.text, '');
   t.equal((await ask(broker, token)).status, 200);
+  const told = [silent, slow, stuck].filter(({ text }) => text !== '').length;
+  t.ok(told >= 2, `${told} are told`);
+  const counted = (await broker.metrics()).get('pod_identity_http_response{code="408"}');
+  t.ok((counted ?? 0) >= told, `and all are counted: ${counted}`);
 });
 
 t.test('answers of a pipeline are those of its requests', { buffered: true }, async (t) => {

@@ -97,7 +97,7 @@ t.test(
     const cluster = await startCluster(t);
     await outlives(t, cluster, await cluster.broker(), {
       begin: injected({ kind: 'black-hole' }),
-      told: { code: /./, message: /./ },
+      told: { code: /^CredentialsPending$/, message: /EKS Auth has not answered yet/ },
     });
   },
 );

@@ -103,6 +103,28 @@ for (const [what, message] of [
   });
 }
 
+t.test('an error that nobody expected, in a request', { buffered: true }, async (t) => {
+  const cluster = await startCluster(t);
+  cluster.associate('web');
+  const { broker, do: sabotage } = await sabotaged(t, cluster);
+  const { token } = cluster.pod('web');
+  await given(t, broker, token);
+  sabotage('main request');
+  const failed = await holds(
+    async () => (await ask(broker, cluster.pod('web').token)).status === 500,
+    5_000,
+  );
+  t.ok(failed, 'its pod is told');
+  const line = await broker.logged(({ msg }) => /in a way that it should not/.test(msg));
+  t.match(line, { level: 'error', err: { stack: /sabotage\.ts/ } });
+  const metrics = await broker.metrics();
+  t.equal(metrics.get('pod_identity_broker_unexpected_errors_total'), 1, 'it is counted');
+  t.equal((await ask(broker, token)).status, 200, 'and the others are served');
+  t.equal((await ask(broker, cluster.pod('web').token)).status, 200, 'and so is a new pod');
+  t.equal(await broker.probe('healthz'), 200);
+  t.equal(await broker.stop(), 0);
+});
+
 t.test('SIGUSR1 opens no debugger', { buffered: true }, async (t) => {
   const cluster = await startCluster(t);
   const broker = await cluster.broker();

@@ -210,7 +210,11 @@ t.test('a password that is wrong, until it is right', { skip }, async (t) => {
     `>other-${password}`,
     '~{pib:*',
     '&{pib:*',
+    // As the README has it.
     '+@all',
+    '-@admin',
+    '-@dangerous',
+    '+info',
   );
   await client.call('ACL', 'SETUSER', 'default', 'on', 'nopass');
   const node = await startNode(t, redis.url, [

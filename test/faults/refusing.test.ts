@@ -108,7 +108,6 @@ t.test("a refusal of one pod is not its neighbours'", { buffered: true }, async 
   }
   t.ok(calls.length <= 1 + Math.ceil((performance.now() - started) / 1_000) + 1);
   t.equal((await ask(broker, refused.token)).status, 200, 'what is there is there for all');
-  t.ok([404, 503, 200].includes(replies[1].status));
   t.not(replies[2].status, 404, "nobody hears another pod's refusal");
 });
 

@@ -11,6 +11,16 @@ const acts: Readonly<Record<string, () => void>> = {
     });
   },
   reject: () => void Promise.reject(new Error('rejected by a dependency')),
+  // Once, for whoever asks next without a session that is there.
+  request: () => {
+    void import('../../src/sessions/credential-requests.ts').then(({ CredentialRequests }) => {
+      const { obtain } = CredentialRequests.prototype;
+      CredentialRequests.prototype.obtain = () => {
+        CredentialRequests.prototype.obtain = obtain;
+        return Promise.reject(new Error('thrown by a dependency'));
+      };
+    });
+  },
   exit: () => process.exit(7),
   hang: () => {
     for (;;);

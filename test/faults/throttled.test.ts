@@ -99,6 +99,10 @@ for (const { quota, pods, args } of [
     inTheirTurn(t, calls, served);
     t.strictSame(cluster.simulator.counts().doubleFetches.pod, 0);
 
+    t.ok(
+      served.some(({ sentAway }) => sentAway.length > 0),
+      'some are told to wait',
+    );
     const end = Math.max(...served.map(({ servedAt }) => servedAt));
     for (const { at, retryAfter, wave } of served.flatMap(({ sentAway, wave }) =>
       sentAway.map((one) => ({ ...one, wave })),

@@ -66,6 +66,7 @@ t.test('a wait that was over', async (t) => {
   t.match(errorAnswer({ kind: 'too-slow', last: undefined, retryAfter: 1_000 }), {
     status: 503,
     code: 'CredentialsPending',
+    message: 'EKS Auth has not answered yet; a later try finds what it answers',
     retryAfter: 1_000,
   });
   const last: FetchFailure = { kind: 'throttled', code: 'ThrottlingException', message: 'Slow.' };

@@ -67,6 +67,23 @@ async function state(node: Namespace) {
   };
 }
 
+/** The link's type. */
+async function kindOf(node: Namespace): Promise<string> {
+  const [link] = JSON.parse(await ip(node, `-json -details link show dev ${LINK}`));
+  return link.linkinfo.info_kind;
+}
+
+/** What a new link is: a bridge only where the kernel has no dummy driver. */
+async function newKind(node: Namespace): Promise<string> {
+  try {
+    await ip(node, 'link add probe type dummy');
+  } catch {
+    return 'bridge';
+  }
+  await ip(node, 'link delete probe');
+  return 'dummy';
+}
+
 const COMPLETE = {
   up: true,
   addresses: [`${IPV4}/32`, `${IPV6}/128`],
@@ -132,6 +149,8 @@ t.test('from everything that may have been left', { skip }, async (t) => {
       t.equal(first.code, 0, first.stderr);
       t.strictSame(await state(node), COMPLETE);
       t.match(first.logs.at(-1), { level: 'info', msg: 'the node is ready' });
+      const kind = commands.length === 0 ? await newKind(node) : 'bridge';
+      t.equal(await kindOf(node), kind);
 
       const again = await initialize(node, folder);
       t.equal(again.code, 0);

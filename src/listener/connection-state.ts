@@ -31,8 +31,7 @@ export function stateOf(socket: KnownSocket): ConnectionState {
 /**
  * Gives a new connection, in one order, all that is ever put on its socket later, so that V8 has
  * one hidden class for all of them. Where some have a property early, some late and some never,
- * every look-up on a socket inside of Node.js goes through V8's megamorphic cache instead: a
- * twentieth of a hit.
+ * look-ups on sockets inside of Node.js go through V8's megamorphic cache instead, which is slower.
  */
 export function prepare(socket: KnownSocket): ConnectionState {
   // What `remoteAddress` and `setTimeout` would add. Undefined and 0 are what they mean without.

@@ -66,8 +66,8 @@ export class Probes {
    * everything else, as the existing agent does. Pods on the host's network share the port of the
    * probes, so that one that waits for it is asked in the person of the one that has it: what is
    * asked of this process alone is `/readyz/` with its id behind it, which the existing agent and
-   * other versions have not. Those who ask within half a second are told the same: each
-   * check costs a connection to every address.
+   * other versions have not. Those who ask within half a second are told the same of the
+   * addresses: each check costs a connection to every one.
    *
    * @returns Whether the request was for one of these.
    */
@@ -83,6 +83,8 @@ export class Probes {
   }
 
   #shared(ready: boolean): Promise<Health> {
+    const missing = this.#missing(ready);
+    if (missing !== undefined) return Promise.resolve(missing);
     const kind = ready ? 'ready' : 'healthy';
     const now = this.#options.clock.elapsed();
     const latest = this.#latest[kind];
@@ -112,13 +114,19 @@ export class Probes {
    *   of its predecessor is not ready, but to kill it would help nobody.
    */
   async check(ready: boolean): Promise<Health> {
-    const { addresses, incomplete, workersReady } = this.#options;
-    const bound = addresses();
-    if (ready && incomplete()) return { status: 500, reason: 'not all addresses are bound yet' };
-    if (!workersReady()) return { status: 500, reason: 'the worker threads are not up' };
-    const problems = await Promise.all(bound.map((one) => this.#probe(one)));
+    const missing = this.#missing(ready);
+    if (missing !== undefined) return missing;
+    const problems = await Promise.all(this.#options.addresses().map((one) => this.#probe(one)));
     const worst = problems.find((problem) => problem !== undefined);
     return worst ?? { status: 200, reason: 'ok' };
+  }
+
+  /** What this process knows to be missing without asking anybody. */
+  #missing(ready: boolean): Health | undefined {
+    const { incomplete, workersReady } = this.#options;
+    if (ready && incomplete()) return { status: 500, reason: 'not all addresses are bound yet' };
+    if (!workersReady()) return { status: 500, reason: 'the worker threads are not up' };
+    return undefined;
   }
 
   /** Asks one address for a path that it does not have; only the broker answers 404 to that. */

@@ -45,6 +45,31 @@ t.test('well: every address answers as only the broker does', async (t) => {
   t.equal(reason, 'ok');
 });
 
+t.test('what is missing is told for as long as it is missing, and no longer', async (t) => {
+  const { address } = await serving(t, answering(404));
+  const missing = { addresses: true, workers: true };
+  const probing = new Probes({
+    clock: systemClock,
+    addresses: () => [address],
+    incomplete: () => missing.addresses,
+    workersReady: () => !missing.workers,
+  });
+  const operator = await serving(t, (request, response) => {
+    probing.handle(request, response);
+  });
+  const ready = async () => {
+    const { status, text } = await ask(operator.address.port, '/readyz', 'GET', {});
+    return `${status} ${text.trim()}`;
+  };
+  t.equal(await ready(), '500 not all addresses are bound yet');
+  missing.addresses = false;
+  t.equal(await ready(), '500 the worker threads are not up');
+  missing.workers = false;
+  t.equal(await ready(), '200 ok');
+  missing.workers = true;
+  t.equal(await ready(), '500 the worker threads are not up');
+});
+
 t.test('a probe asks with the address as Host', async (t) => {
   const hosts: (string | undefined)[] = [];
   const note: RequestListener = (request, response) => {

@@ -175,9 +175,9 @@ export class EntryWrites {
   }
 
   async #flush(choice: FlushChoice): Promise<number> {
-    const { flushes, link, names: all, versions } = this.#options;
+    const { clock, flushes, link, names: all, versions } = this.#options;
     const names = all.map((each) => each.flush(choice));
-    const script = flushScript(all[0].sequence, names);
+    const script = flushScript(all[0].sequence, names, clock.now());
     const version = await link.script('flush', BACKGROUND, script);
     // Nothing that is fetched in days would count as fetched since.
     if (!versions.plausible(version)) throw new MalformedReplyError('a version of today');

@@ -1,5 +1,6 @@
 import type { DurationMs } from '../clock.ts';
 import { ENTRY_FIELDS, MOST_SEALED } from './entries.ts';
+import { MAX_CLOCK_DIFFERENCE } from './version-clock.ts';
 
 // The few steps that have to be one, as scripts. An entry is a hash of `g` (version), `t`
 // (fetched at), `e` (expires at) and `v` (sealed). One that was revoked leaves `t` and `r` (why)
@@ -11,14 +12,18 @@ import { ENTRY_FIELDS, MOST_SEALED } from './entries.ts';
 // that cannot be, megabytes) is done away with as it is met: it must not hold anything up for
 // longer than that.
 //
+// The clocks of Redis and of the brokers may be a day apart, and more. Credentials are dated by
+// brokers, whose clocks agree since AWS takes no others; and a flush is later than their time as
+// well, since what is fetched while Redis is away has a version by that.
+//
 // Announcements are not what a script is for: where the ACL forbids them, the rest is done.
 
 /** Flushes and the sequence are remembered for two days: longer than any credentials live. */
 export const REMEMBERED: DurationMs = 2 * 24 * 60 * 60_000;
-/** By how much a time or a version may be later than Redis' own clock says it is, in microseconds. */
-export const MOST_AHEAD = 24 * 60 * 60_000_000;
+/** By how much a version or a time may be ahead of a clock, in microseconds. */
+export const MAX_AHEAD = MAX_CLOCK_DIFFERENCE * 1_000;
 /** Longer than any version or time. */
-const MOST_DIGITS = 64;
+const MAX_DIGITS = 64;
 
 /** Begins each script: reads what is there, and does away with what is not ours. */
 export const HELPERS = `
@@ -28,7 +33,7 @@ local function microseconds()
 end
 local function text(key)
   local length = redis.pcall('STRLEN', key)
-  if type(length) == 'table' or length > ${MOST_DIGITS} then return 'no number' end
+  if type(length) == 'table' or length > ${MAX_DIGITS} then return 'no number' end
   return redis.call('GET', key) or '0'
 end
 local function remember(key, version)
@@ -36,10 +41,12 @@ local function remember(key, version)
   redis.call('SET', key, digits, 'PX', ${REMEMBERED})
   return digits
 end
-local function advance(key)
+-- A version later than all before it, and no earlier than 'floor'.
+local function advance(key, floor)
   local version = microseconds()
+  if floor > version and floor <= version + ${MAX_AHEAD} then version = floor end
   local before = tonumber(text(key))
-  if before and before >= version and before <= version + ${MOST_AHEAD} then
+  if before and before >= version and before <= version + ${MAX_AHEAD} then
     version = before + 1
   end
   return remember(key, version)
@@ -47,7 +54,7 @@ end
 -- Rather flush once too often than not at all.
 local function flushed_at(key)
   local at, now = tonumber(text(key)), microseconds()
-  if at and at >= 0 and at <= now + ${MOST_AHEAD} then return at end
+  if at and at >= 0 and at <= now + ${MAX_AHEAD} then return at end
   remember(key, now)
   return now
 end
@@ -62,7 +69,7 @@ end
 local function fields(key, ...)
   for _, field in ipairs({...}) do
     local length = redis.pcall('HSTRLEN', key, field)
-    if type(length) == 'table' or length > (field == 'v' and ${MOST_SEALED} or ${MOST_DIGITS}) then
+    if type(length) == 'table' or length > (field == 'v' and ${MOST_SEALED} or ${MAX_DIGITS}) then
       redis.call('DEL', key)
       return {}
     end
@@ -73,7 +80,7 @@ end
 local function fetched_at(found, key, index)
   if not found[index] then return nil end
   local at = tonumber(found[index])
-  if at and at >= 0 and at * 1000 <= microseconds() + ${MOST_AHEAD} then return at end
+  if at and at >= 0 and at * 1000 <= microseconds() + ${MAX_AHEAD} then return at end
   redis.call('DEL', key)
   return nil
 end

@@ -1,6 +1,6 @@
 import type { EpochMs } from '../clock.ts';
 import type { Entry } from './entries.ts';
-import { FIELDS, HELPERS, MOST_AHEAD } from './lua.ts';
+import { FIELDS, HELPERS, MAX_AHEAD } from './lua.ts';
 import type { Script } from './redis-link.ts';
 import {
   type EntryState,
@@ -86,7 +86,7 @@ export function flushesScript(flushes: readonly string[]): Script<readonly numbe
 const READ_VERSION = `${HELPERS}
 local now = microseconds()
 local given = tonumber(text(KEYS[1]))
-if given and given > now and given <= now + ${MOST_AHEAD} then now = given end
+if given and given > now and given <= now + ${MAX_AHEAD} then now = given end
 return string.format('%.0f', now)
 `;
 

@@ -1,6 +1,6 @@
 import type { DurationMs, EpochMs } from '../clock.ts';
 import type { Entry } from './entries.ts';
-import { FIELDS, HELPERS, REMEMBERED } from './lua.ts';
+import { FIELDS, HELPERS, MAX_AHEAD, REMEMBERED } from './lua.ts';
 import type { Script } from './redis-link.ts';
 import {
   type Found,
@@ -37,7 +37,7 @@ if holder and holder > flushed then
   -- One that would never end is nobody's.
   if left >= 0 and left <= lease then return {'held', left} end
 end
-local version = advance(KEYS[2])
+local version = advance(KEYS[2], 0)
 redis.call('SET', KEYS[1], version, 'PX', lease)
 return {'lease', version}
 `;
@@ -211,14 +211,26 @@ export function discardScript({ name, sealed }: Pick<Entry, 'name' | 'sealed'>):
 }
 
 const FLUSH = `${HELPERS}
-local version = advance(KEYS[1])
+local now = tonumber(ARGV[1])
+-- Nothing that is fetched in days would count as fetched since.
+if microseconds() > now + ${MAX_AHEAD} then return redis.error_reply('CLOCK of Redis is ahead') end
+local version = advance(KEYS[1], now)
 for i = 2, #KEYS do redis.call('SET', KEYS[i], version, 'PX', ${REMEMBERED}) end
 return version
 `;
 
-/** Makes everything that began before of no use. */
-export function flushScript(sequence: string, flushes: readonly string[]): Script<number> {
-  return { text: FLUSH, keys: [sequence, ...flushes], args: [], read: readVersion };
+/**
+ * Makes everything that began before of no use.
+ *
+ * @param now - By the broker's clock.
+ */
+export function flushScript(
+  sequence: string,
+  flushes: readonly string[],
+  now: EpochMs,
+): Script<number> {
+  const microseconds = Math.ceil(now) * 1_000;
+  return { text: FLUSH, keys: [sequence, ...flushes], args: [microseconds], read: readVersion };
 }
 
 const INDEX = `${HELPERS}

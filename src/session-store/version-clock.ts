@@ -1,12 +1,12 @@
 import type { Clock, DurationMs, EpochMs } from '../clock.ts';
 
 /** By how much this node's clock and that of Redis may differ before Redis was ever heard. */
-const MOST_SKEW: DurationMs = 10_000;
+const MAX_UNHEARD_SKEW: DurationMs = 10_000;
 /** The part by which a clock may be fast: fifty times what a cheap crystal is off. */
-const MOST_DRIFT = 0.001;
+const MAX_DRIFT = 0.001;
 const MICROSECONDS = 1_000;
-/** A clock of Redis that is further ahead than this is not believed. */
-const MOST_AHEAD: DurationMs = 24 * 60 * 60_000;
+/** By how much a clock may be ahead of another: what is later cannot be a time or a version. */
+export const MAX_CLOCK_DIFFERENCE: DurationMs = 2 * 24 * 60 * 60_000;
 
 /**
  * The version of something that began at a time, for whoever has not heard a version from Redis.
@@ -14,7 +14,7 @@ const MOST_AHEAD: DurationMs = 24 * 60 * 60_000;
  * about then counts as later.
  */
 export function versionAt(time: EpochMs): number {
-  return Math.max(0, Math.floor((time - MOST_SKEW) * MICROSECONDS));
+  return Math.max(0, Math.floor((time - MAX_UNHEARD_SKEW) * MICROSECONDS));
 }
 
 /**
@@ -32,7 +32,7 @@ export class VersionClock {
 
   /** Whether Redis can have given out a version: none is of the days to come. */
   plausible(version: number): boolean {
-    return version <= (this.#clock.now() + MOST_AHEAD) * MICROSECONDS;
+    return version <= (this.#clock.now() + MAX_CLOCK_DIFFERENCE) * MICROSECONDS;
   }
 
   /** Redis has given out a version, or has told its time in microseconds. */
@@ -46,6 +46,6 @@ export class VersionClock {
   now(): number {
     if (this.#heard === 0) return versionAt(this.#clock.now());
     const since = this.#clock.elapsed() - this.#heardAt;
-    return this.#heard + Math.floor(since * MICROSECONDS * (1 - MOST_DRIFT));
+    return this.#heard + Math.floor(since * MICROSECONDS * (1 - MAX_DRIFT));
   }
 }

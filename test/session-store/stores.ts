@@ -1,5 +1,5 @@
 import type { Test } from 'tap';
-import { type Clock, systemClock } from '../../src/clock.ts';
+import { type Clock, type EpochMs, systemClock } from '../../src/clock.ts';
 import type { RedisSharing } from '../../src/config/redis-config.ts';
 import { redisTarget } from '../../src/config/redis-url.ts';
 import type { RoleCredentials } from '../../src/eks-auth/assume-role.ts';
@@ -29,13 +29,13 @@ export function session(serviceAccount: string): StoredSession {
   };
 }
 
-/** Credentials as EKS Auth would have given them. */
-export function credentials(serviceAccount: string): RoleCredentials {
+/** Credentials for an hour, as EKS Auth would have given them. */
+export function credentials(serviceAccount: string, now: EpochMs = Date.now()): RoleCredentials {
   return {
     accessKeyId: 'ASIA',
     secretAccessKey: 'made-up',
     sessionToken: 'made-up',
-    expiresAt: Date.now() + HOUR,
+    expiresAt: now + HOUR,
     subject: { namespace: 'shop', serviceAccount },
     audience: AUDIENCE,
     associationArn: 'arn:aws:eks:us-east-1:111122223333:podidentityassociation/c/a-1',
@@ -58,6 +58,8 @@ export interface StoreNode {
   readonly renewed: string[];
   /** Readings of many entries at once that have succeeded. */
   loads: number;
+  /** Everything that the node had kept is there. */
+  loaded: boolean;
   readonly rejected: (Rejection | 'flushed')[];
   /** Does what a broker does for a pod without credentials; EKS Auth takes no time. */
   fetch(serviceAccount: string): Promise<KeptCredentials>;
@@ -134,7 +136,9 @@ export async function startStore(
     onCommand: (purpose, result) => {
       if (purpose === 'load' && result === 'ok') node.loads += 1;
     },
-    onLoaded: () => undefined,
+    onLoaded: () => {
+      node.loaded = true;
+    },
     onRejected: (reason) => rejected.push(reason),
     onLease: () => undefined,
     onDropped: () => undefined,
@@ -145,6 +149,7 @@ export async function startStore(
     proven: true,
     started,
     loads: 0,
+    loaded: false,
     store,
     held,
     renewed,
@@ -160,7 +165,11 @@ export async function startStore(
       const kept =
         claim.kind === 'kept'
           ? claim.kept
-          : { role: credentials(serviceAccount), fetchedAt: Date.now(), version: claim.version };
+          : {
+              role: credentials(serviceAccount, clock.now()),
+              fetchedAt: clock.now(),
+              version: claim.version,
+            };
       held.set(wanted.key, { session: wanted, kept });
       if (claim.kind === 'call') store.keep(wanted, kept, false);
       return kept;

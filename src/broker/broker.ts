@@ -1,8 +1,10 @@
 import type { Config } from '../config/config.ts';
 import { AdminSocketError } from '../listener/admin-socket.ts';
-import type { Log } from '../telemetry/log.ts';
 import { type Composition, compose } from './compose.ts';
 import type { BrokerInput } from './foundation.ts';
+
+/** What a broker is started with. */
+type StartInput = Omit<BrokerInput, 'stops'>;
 
 /** A running broker. */
 export interface Broker {
@@ -16,12 +18,12 @@ export interface Broker {
  * @throws ListenError, KubeconfigError, NoApiServerError, TraceConfigError: it cannot run with this
  *   configuration. What had been started has been stopped.
  */
-export async function startBroker(input: Omit<BrokerInput, 'stops'>): Promise<Broker> {
+export async function startBroker(input: StartInput): Promise<Broker> {
   const { config, log, signal } = input;
   await using stops = new AsyncDisposableStack();
   const broker = await compose({ ...input, stops });
   startInBackground(broker, config);
-  await startAnswering(broker, config, log);
+  await startAnswering(broker, input);
   if (!signal.aborted) {
     log.info({ clusterName: config.clusterName, sessionScope: config.sessionScope }, 'ready');
     // Not awaited: the broker answers whatever the API server does.
@@ -50,29 +52,49 @@ function startInBackground(
 
 /** Takes over from a running broker, if there is one, and opens the sockets, the pods' first. */
 async function startAnswering(
-  { store, succession, workers, listener, admin }: Composition,
-  config: Config,
-  log: Log,
+  broker: Composition,
+  { config, log, signal }: StartInput,
 ): Promise<void> {
+  const { store, succession, workers, listener } = broker;
   // Pods are answered once the stored sessions are loaded, or loading takes too long.
   const [predecessor] = await Promise.all([succession.succeed(), store?.start()]);
   // While the predecessor answers, this broker can wait until its workers are ready.
   if (predecessor !== undefined) await workers.started();
-  const listening = listener.start(
-    predecessor,
-    (address) => void succession.reportPortTaken(address),
-  );
+  const listening = listener.start(predecessor, async (address) => {
+    const found = await succession.portTaken(address);
+    if (found !== undefined) await workers.started();
+    return found;
+  });
   await Promise.all([
     listening,
     workers.started(),
-    // By then the predecessor has closed its own.
-    (predecessor === undefined ? admin.start() : listening.then(() => admin.start())).catch(
-      (error: unknown) => {
-        if (!(error instanceof AdminSocketError)) throw error;
-        if (error.inUse) succession.reportOtherBroker(error.message);
-        if (config.adminSocketNamed) throw error;
-        log.warn({ reason: error.message }, 'going on without an admin socket');
-      },
-    ),
+    openAdminSocket(broker, listening, signal).catch((error: unknown) => {
+      if (!(error instanceof AdminSocketError) || config.adminSocketNamed) throw error;
+      log.warn({ reason: error.message }, 'going on without an admin socket');
+    }),
   ]);
+}
+
+/**
+ * Opens the admin socket once this broker answers pods, or is found to wait for a program of
+ * another kind. Beside a broker it must not: that one may need it to hand over. Where another has
+ * the socket all the same, it is opened when this one answers: by then that one has ended.
+ *
+ * @throws AdminSocketError
+ */
+async function openAdminSocket(
+  { admin, succession }: Composition,
+  listening: Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
+  await Promise.race([listening, succession.waitsForOther]);
+  if (signal.aborted) return;
+  try {
+    await admin.start();
+  } catch (error) {
+    if (!(error instanceof AdminSocketError && error.inUse)) throw error;
+    succession.reportOtherBroker(error.message);
+    await listening;
+    if (!signal.aborted) await admin.start();
+  }
 }

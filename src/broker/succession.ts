@@ -1,8 +1,13 @@
-import type { Clock, DurationMs } from '../clock.ts';
+import type { Clock, DurationMs, MonotonicMs } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import type { AdminSocket } from '../listener/admin-socket.ts';
-import type { HandedSession, HandOverActions, Successor } from '../listener/hand-over.ts';
-import type { Listener } from '../listener/listener.ts';
+import type {
+  HandedState,
+  HandOverActions,
+  HandOverRefusal,
+  Successor,
+} from '../listener/hand-over.ts';
+import type { Listener, PortAddress } from '../listener/listener.ts';
 import { isBroker } from '../listener/port-holder.ts';
 import { NoHandOverError, Predecessor } from '../listener/predecessor.ts';
 import type { FlushChoice } from '../session-store/session-store.ts';
@@ -14,6 +19,8 @@ import type { NodeMetrics } from '../telemetry/metrics/node-metrics.ts';
 
 /** How long a predecessor may go on after the hand-over before that is an error. */
 const PREDECESSOR_TIMEOUT: DurationMs = 60_000;
+/** How soon a broker that has the port and did not hand over is asked again. */
+const RETRY_INTERVAL: DurationMs = 2_000;
 
 /** What {@link Succession} is made from. */
 export interface SuccessionOptions {
@@ -24,7 +31,7 @@ export interface SuccessionOptions {
   readonly sessions: RoleSessions;
   readonly listener: Pick<Listener, 'startProbes' | 'stopProbes' | 'succeeded'>;
   /** The admin socket, on which successors ask. */
-  readonly admin: () => Pick<AdminSocket, 'start' | 'release'>;
+  readonly admin: () => Pick<AdminSocket, 'start' | 'release' | 'listening'>;
 }
 
 /**
@@ -35,8 +42,16 @@ export interface SuccessionOptions {
 export class Succession {
   readonly #options: SuccessionOptions;
   #predecessor: Predecessor | undefined;
+  /** The `--ready-id` of the broker that this one took over from, and when it did. */
+  #tookOver: { readonly readyId: string | undefined; readonly at: MonotonicMs } | undefined;
+  /** The look for a predecessor that is under way. */
+  #looking: Promise<Predecessor | undefined> | undefined;
+  #lookAgainAt: MonotonicMs = Number.NEGATIVE_INFINITY;
+  #handsOver = false;
   #stopped = false;
   #reported = false;
+  #holderAsked = false;
+  readonly #other = Promise.withResolvers<void>();
 
   constructor(options: SuccessionOptions) {
     this.#options = options;
@@ -51,11 +66,14 @@ export class Succession {
     const { config, log, sessions, metrics, clock } = this.#options;
     const predecessor = await Predecessor.find(config.adminSocket, config, clock).catch((error) => {
       if (!(error instanceof NoHandOverError)) throw error;
+      if (error.final) this.#lookAgainAt = Number.POSITIVE_INFINITY;
       this.reportOtherBroker(error.message);
     });
     if (predecessor === undefined) return undefined;
     this.#predecessor = predecessor;
+    this.#tookOver = { readyId: predecessor.readyId, at: clock.elapsed() };
     for (const { session, kept } of predecessor.sessions) {
+      if (kept.role.audience !== config.tokenAudience) continue;
       // Without a store there is no version, only the time of the fetch.
       const version = kept.version || versionAt(kept.fetchedAt);
       // In token scope, the token may not have been verified.
@@ -88,10 +106,40 @@ export class Succession {
     log.error({ reason }, 'two brokers run on this node: the other one does not hand over');
   }
 
-  /** A port for pods is in use: reports if another broker has it that was not found on its socket. */
-  async reportPortTaken(address: { readonly host: string; readonly port: number }): Promise<void> {
-    if (await isBroker(address))
+  /**
+   * A port for pods is in use. Reports if another broker has it that was not found on its socket,
+   * and looks for that one again: it may have been too busy to answer, or between a successor that
+   * died and this one, and would not be stopped before this one is ready.
+   *
+   * @returns The broker that has the port, once it has handed over.
+   */
+  async portTaken(address: PortAddress): Promise<Predecessor | undefined> {
+    if (this.#predecessor !== undefined) return this.#predecessor;
+    if (!this.#holderAsked) {
+      this.#holderAsked = true;
+      void this.#askHolder(address);
+    }
+    const { clock, admin } = this.#options;
+    // Nobody else can be found on this broker's own socket.
+    if (admin().listening) return undefined;
+    if (this.#looking === undefined && clock.elapsed() < this.#lookAgainAt) return undefined;
+    this.#looking ??= this.succeed().finally(() => {
+      this.#looking = undefined;
+      this.#lookAgainAt = Math.max(this.#lookAgainAt, clock.elapsed() + RETRY_INTERVAL);
+    });
+    return await this.#looking;
+  }
+
+  /** Resolves when a port for pods is found to be held by something that is no broker. */
+  get waitsForOther(): Promise<void> {
+    return this.#other.promise;
+  }
+
+  async #askHolder(address: PortAddress): Promise<void> {
+    if (!(await isBroker(address))) this.#other.resolve();
+    else if (this.#predecessor === undefined) {
       this.reportOtherBroker('it has the port, and no socket that this one knows');
+    }
   }
 
   /** What a successor can request from this broker. */
@@ -124,7 +172,7 @@ export class Succession {
     this.#stopped = true;
   }
 
-  #offer({ clusterName, port }: Partial<Successor>): readonly HandedSession[] | string {
+  #offer({ clusterName, port, readyId }: Partial<Successor>): HandedState | HandOverRefusal {
     const { config, sessions, metrics, admin, listener, log } = this.#options;
     const refusal =
       clusterName !== config.clusterName
@@ -135,21 +183,40 @@ export class Succession {
     if (refusal !== undefined) {
       metrics.handOvers.inc({ result: 'refused' });
       log.error({ clusterName, port }, 'two brokers run on this node: the new one is no successor');
-      return refusal;
+      return { refused: refusal };
     }
+    if (this.#handsOver) return { refused: 'it is handing over to another one', later: true };
+    if (this.#isPredecessors(readyId)) {
+      log.warn('the broker before this one was started again; not handing over to it');
+      return { refused: 'it has just taken over from a broker of the same kind', later: true };
+    }
+    this.#handsOver = true;
     metrics.handOvers.inc({ result: 'given' });
     listener.succeeded = true;
     // From now on a flush here would not reach the sessions that are handed over.
     admin().release();
     sessions.standBy(true);
-    return [...sessions.all()].flatMap(({ key, scope, namespace, serviceAccount, credentials }) =>
-      credentials?.kept === undefined
-        ? []
-        : [{ session: { key, scope, namespace, serviceAccount }, kept: credentials.kept }],
+    const handed = [...sessions.all()].flatMap(
+      ({ key, scope, namespace, serviceAccount, credentials }) =>
+        credentials?.kept === undefined
+          ? []
+          : [{ session: { key, scope, namespace, serviceAccount }, kept: credentials.kept }],
     );
+    return { sessions: handed, readyId: config.readyId };
+  }
+
+  /**
+   * Whether a broker is of the pod template that this one has just taken over from: the kubelet
+   * starts a container that died again, though its pod is about to be deleted. It must not take
+   * everything back. One that comes later may be an upgrade to the version before.
+   */
+  #isPredecessors(readyId: string | undefined): boolean {
+    if (readyId === undefined || readyId !== this.#tookOver?.readyId) return false;
+    return this.#options.clock.elapsed() - this.#tookOver.at < PREDECESSOR_TIMEOUT;
   }
 
   async #reclaim(): Promise<void> {
+    this.#handsOver = false;
     if (this.#stopped) return;
     const { listener, sessions, admin, log, metrics } = this.#options;
     metrics.handOvers.inc({ result: 'reclaimed' });

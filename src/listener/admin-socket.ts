@@ -95,6 +95,11 @@ export class AdminSocket {
     }
   }
 
+  /** Whether it is this broker's own socket that is there. */
+  get listening(): boolean {
+    return this.#server.listening;
+  }
+
   /** Takes the socket away for a successor, to which the connection stays. */
   release(): void {
     this.#server.close();

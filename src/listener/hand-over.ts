@@ -23,14 +23,33 @@ export interface HandedSession {
 export interface Successor {
   readonly clusterName: string;
   readonly port: number;
+  /** Its `--ready-id`, which it shares with all brokers of its pod template. */
+  readonly readyId?: string | undefined;
+}
+
+/** Why a broker does not hand over. */
+export interface HandOverRefusal {
+  readonly refused: string;
+  /** It may a moment later. Default is false. */
+  readonly later?: boolean;
 }
 
 /** What a broker says to its successor first. */
 export interface HandOverOffer {
   readonly version: number;
   readonly sessions?: readonly HandedSession[];
+  /** The `--ready-id` of the broker that hands over. */
+  readonly readyId?: string | undefined;
   /** Why there is no hand-over. */
   readonly refused?: string;
+  /** There may be one a moment later. */
+  readonly later?: boolean;
+}
+
+/** What a broker hands over. */
+export interface HandedState {
+  readonly sessions: readonly HandedSession[];
+  readonly readyId: string | undefined;
 }
 
 /** How a broker lets its successor take over. */
@@ -38,9 +57,9 @@ export interface HandOverActions {
   /**
    * A successor is there: from now on it is the one that renews and is flushed.
    *
-   * @returns The sessions, or text that says why it does not hand over.
+   * @returns What it hands over, or why it does not.
    */
-  offer(successor: Partial<Successor>): readonly HandedSession[] | string;
+  offer(successor: Partial<Successor>): HandedState | HandOverRefusal;
   /** The operator has the successor let go of sessions: so does this broker, which still answers. */
   flush(chosen: FlushChoice): Promise<void>;
   /** The successor answers pods: lets go of the ports that cannot be shared. */
@@ -51,8 +70,8 @@ export interface HandOverActions {
 
 /**
  * Hands over to a successor, in one exchange of lines of JSON that lasts until one of the two
- * processes is gone: `{version, clusterName, port}` from the successor, `{version, sessions}` back,
- * `{release: true}` once it answers pods, `{released: true}` back; and for each flush that the
+ * processes is gone: `{version, clusterName, port, readyId}` from the successor, `{version, sessions,
+ * readyId}` back (or `{version, refused, later}`), `{release: true}` once it answers pods, `{released: true}` back; and for each flush that the
  * successor takes, `{flush: {namespace, serviceAccount}}`, `{flushed: true}` back.
  */
 export async function handOver(
@@ -78,15 +97,16 @@ export async function handOver(
         continue;
       }
       const offer = actions.offer(asked ?? {});
-      if (typeof offer === 'string') {
-        say({ version: HAND_OVER_VERSION, refused: offer } satisfies HandOverOffer);
+      if ('refused' in offer) {
+        say({ version: HAND_OVER_VERSION, ...offer } satisfies HandOverOffer);
         break;
       }
       offered = true;
       const known = asked?.version === HAND_OVER_VERSION;
       say({
         version: HAND_OVER_VERSION,
-        sessions: known ? offer : [],
+        sessions: known ? offer.sessions : [],
+        readyId: offer.readyId,
       } satisfies HandOverOffer);
     }
   } catch {

@@ -47,6 +47,18 @@ export interface ListenerOptions {
   readonly signal: AbortSignal;
 }
 
+/** An address that pods are answered on. */
+export interface PortAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** A broker that has handed over, and lets go of what cannot be shared. */
+export interface ReleasingBroker {
+  /** Resolves with whether it has; `false`: it does not answer. */
+  release(): Promise<boolean>;
+}
+
 /** All of the broker's sockets: credentials, probes, metrics. */
 export class Listener {
   readonly #options: ListenerOptions;
@@ -122,23 +134,33 @@ export class Listener {
    * user named it, or when it is the only one; a default IPv6 address is done without.
    *
    * @param predecessor - Who answers pods here so far, and goes on until it is stopped.
-   * @param onTaken - Called when a port for pods is held by somebody else, once for each.
+   * @param onTaken - Called whenever a port for pods is held by somebody else; the result is the
+   *   broker that has it, if that hands over.
    * @throws ListenError naming the address.
    */
   async start(
-    predecessor?: { release(): Promise<void> },
-    onTaken?: (address: { readonly host: string; readonly port: number }) => void,
+    predecessor?: ReleasingBroker,
+    onTaken?: (address: PortAddress) => Promise<ReleasingBroker | undefined>,
   ): Promise<void> {
-    const { config } = this.#options;
+    const { config, log } = this.#options;
     const shared = predecessor === undefined ? 'with-successor' : 'with-predecessor';
+    let before = predecessor;
+    const hasHandedOver = async (address: PortAddress) => {
+      const found = await onTaken?.(address);
+      before ??= found;
+      return before !== undefined;
+    };
+    const listenForAll = async () => {
+      await Promise.all(
+        config.bindHosts.map((host) => this.#listenForPods(host, shared, hasHandedOver)),
+      );
+      if ((await before?.release()) === false) {
+        log.warn('the broker before this one does not let go of the ports of probes and metrics');
+      }
+    };
     this.#sweepLater();
-    const forPods = Promise.all(
-      config.bindHosts.map((host) => this.#listenForPods(host, shared, onTaken)),
-    );
-    if (predecessor !== undefined) {
-      await forPods;
-      await predecessor.release();
-    }
+    const forPods = listenForAll();
+    if (predecessor !== undefined) await forPods;
     await Promise.all([forPods, this.startProbes()]);
   }
 
@@ -210,7 +232,7 @@ export class Listener {
   async #listenForPods(
     host: string,
     shared: ListenOptions['shared'],
-    onTaken: ((address: { readonly host: string; readonly port: number }) => void) | undefined,
+    onTaken: (address: PortAddress) => Promise<boolean>,
   ): Promise<void> {
     const { config, metrics, clock, log } = this.#options;
     const server = createHttpServer({
@@ -230,7 +252,7 @@ export class Listener {
       optional,
       shared,
       ipv6Only,
-      onTaken: () => onTaken?.({ host, port }),
+      onTaken: () => onTaken({ host, port }),
     });
     this.#awaited -= 1;
     if (listens) {

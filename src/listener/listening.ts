@@ -29,8 +29,11 @@ export interface ListenOptions {
   readonly log: Log;
   /** Ends the wait for a port that is taken. */
   readonly signal: AbortSignal;
-  /** Called once, where the port is taken. */
-  readonly onTaken?: (() => void) | undefined;
+  /**
+   * Called each time that the port is found to be taken. Resolves with whether the broker that has
+   * it has handed over, so that this one listens beside it.
+   */
+  readonly onTaken?: (() => Promise<boolean>) | undefined;
   /**
    * `with-successor`: a later broker may listen beside this one; `with-predecessor`: this one
    * listens beside an earlier broker as well. Default is neither.
@@ -51,8 +54,9 @@ export async function listen(server: Server, options: ListenOptions): Promise<bo
   const { host, port, clock, log, signal } = options;
   const shown = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
   let said = false;
+  let { shared } = options;
   while (!signal.aborted) {
-    const error = await tryToListen(server, options);
+    const error = await tryToListen(server, { ...options, shared });
     if (error === undefined) {
       log.info({ address: shown }, 'listening');
       return true;
@@ -67,8 +71,11 @@ export async function listen(server: Server, options: ListenOptions): Promise<bo
     if (!said) {
       const holder = await portHolder(port);
       log.warn({ address: shown, ...(holder && { holder }) }, 'port is taken; waiting for it');
-      options.onTaken?.();
       said = true;
+    }
+    if (shared === 'with-successor' && (await options.onTaken?.()) === true) {
+      shared = 'with-predecessor';
+      continue;
     }
     await pause(clock, RETRY_INTERVAL, signal);
   }

@@ -11,7 +11,8 @@ import {
   type HandOverOffer,
   type Successor,
 } from './hand-over.ts';
-import { ownFolder } from './own-folder.ts';
+import { readHandedSessions } from './handed-sessions.ts';
+import { checkOwnFolder } from './own-folder.ts';
 
 /** How long a predecessor may take for each of its answers. */
 const TIMEOUT: DurationMs = 2_000;
@@ -20,12 +21,21 @@ const TIMEOUT: DurationMs = 2_000;
 export class NoHandOverError extends Error {
   override readonly name = 'NoHandOverError';
   readonly code = 'ERR_NO_HAND_OVER';
+  /** It said that it never will: there is no use in asking again. */
+  readonly final: boolean;
+
+  constructor(message: string, final = false) {
+    super(message);
+    this.final = final;
+  }
 }
 
 /** The broker that runs on this node already, and hands over to this one. */
 export class Predecessor {
   /** What it held. */
   readonly sessions: readonly HandedSession[];
+  /** Its `--ready-id`; undefined where it has none. */
+  readonly readyId: string | undefined;
   /** Resolves when its process is gone. */
   readonly gone: Promise<void>;
   readonly #clock: Clock;
@@ -40,9 +50,10 @@ export class Predecessor {
     asked: ClientRequest,
     answer: IncomingMessage,
     lines: AsyncIterator<string>,
-    sessions: readonly HandedSession[],
+    { version, sessions, readyId }: Partial<HandOverOffer>,
   ) {
-    this.sessions = sessions;
+    this.sessions = version === HAND_OVER_VERSION ? readHandedSessions(sessions) : [];
+    this.readyId = typeof readyId === 'string' ? readyId : undefined;
     this.#clock = clock;
     this.#asked = asked;
     this.#lines = lines;
@@ -68,6 +79,12 @@ export class Predecessor {
     successor: Successor,
     clock: Clock,
   ): Promise<Predecessor | undefined> {
+    // What comes from where others can write is not to be trusted with pods. Looked at first: a
+    // folder of this user's own cannot be put in the place of theirs once they have answered.
+    const foreign = await checkOwnFolder(dirname(socketPath)).then(
+      () => undefined,
+      (error: Error) => error,
+    );
     const asked = request({ socketPath, method: 'POST', path: HAND_OVER_PATH, agent: false });
     // What goes wrong is heard of by those who wait, or means that it is gone.
     asked.on('error', () => undefined);
@@ -77,21 +94,24 @@ export class Predecessor {
           version: HAND_OVER_VERSION,
           clusterName: successor.clusterName,
           port: successor.port,
+          readyId: successor.readyId,
         }),
       );
       const [answer] = (await within(clock, once(asked, 'response'))) as [IncomingMessage];
       answer.on('error', () => undefined);
-      // What comes from where others can write is not to be trusted with pods.
-      await ownFolder(dirname(socketPath));
+      if (foreign !== undefined) throw foreign;
       if (answer.statusCode !== 200) throw new Error(`it answers ${answer.statusCode}`);
       const reader: Interface = createInterface({ input: answer });
       const lines = reader[Symbol.asyncIterator]();
-      const offer = await nextLine<HandOverOffer>(clock, lines);
-      if (offer.refused !== undefined) throw new Error(offer.refused);
-      const known = offer.version === HAND_OVER_VERSION;
-      return new Predecessor(clock, asked, answer, lines, (known && offer.sessions) || []);
+      const offer = await nextLine<Partial<HandOverOffer> | null>(clock, lines);
+      if (typeof offer !== 'object' || offer === null) throw new Error('it answers something else');
+      if (offer.refused !== undefined) {
+        throw new NoHandOverError(String(offer.refused), offer.later !== true);
+      }
+      return new Predecessor(clock, asked, answer, lines, offer);
     } catch (error) {
       asked.destroy();
+      if (error instanceof NoHandOverError) throw error;
       const { code, message } = error as NodeJS.ErrnoException;
       // EINVAL: no socket can have a path that long (unix(7)).
       if (code === 'ENOENT' || code === 'ECONNREFUSED' || code === 'EINVAL') return undefined;
@@ -102,10 +122,10 @@ export class Predecessor {
   /**
    * Has it let go of the ports of probes and metrics, and of the admin socket.
    *
-   * @returns Once it has, or is gone, or takes too long.
+   * @returns Whether it has, or is gone; `false` where it takes too long to answer.
    */
-  async release(): Promise<void> {
-    await this.#ask({ release: true }).catch(() => undefined);
+  async release(): Promise<boolean> {
+    return await this.#done({ release: true });
   }
 
   /**
@@ -115,7 +135,11 @@ export class Predecessor {
    * @returns Whether it has, or is gone; `false` where it takes too long to answer.
    */
   async flush(chosen: FlushChoice): Promise<boolean> {
-    return await this.#ask({ flush: chosen }).then(
+    return await this.#done({ flush: chosen });
+  }
+
+  async #done(question: object): Promise<boolean> {
+    return await this.#ask(question).then(
       () => true,
       () => this.#isGone,
     );

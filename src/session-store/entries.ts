@@ -1,7 +1,7 @@
 import type { Clock, EpochMs } from '../clock.ts';
-import type { RoleCredentials } from '../eks-auth/assume-role.ts';
 import type { Names } from './names.ts';
 import type { Sealer } from './seal.ts';
+import { readSessionCredentials, type SessionCredentials } from './session-credentials.ts';
 import type { KeptCredentials, StoredSession } from './session-store.ts';
 
 /** An entry as Redis holds it: the fields of a hash, all text. */
@@ -114,39 +114,11 @@ export class Entries {
   }
 }
 
-/** What is sealed. */
-interface Sealed {
-  readonly session: StoredSession;
-  readonly role: RoleCredentials;
-}
-
-const SESSION_TEXTS = ['key', 'scope', 'namespace', 'serviceAccount'] as const;
-const ROLE_TEXTS = [
-  'accessKeyId',
-  'secretAccessKey',
-  'sessionToken',
-  'audience',
-  'associationArn',
-  'associationId',
-  'assumedRoleArn',
-  'assumedRoleId',
-  'requestId',
-] as const;
-
 /** Whoever could seal it has the key, but may be a broker of another version. */
-function parse(text: string): Sealed | undefined {
-  let sealed: Partial<Sealed> | null;
+function parse(text: string): SessionCredentials | undefined {
   try {
-    sealed = JSON.parse(text) as Partial<Sealed> | null;
+    return readSessionCredentials(JSON.parse(text));
   } catch {
     return undefined;
   }
-  const texts = (value: object | undefined, names: readonly string[]) =>
-    names.every((name) => typeof (value as Record<string, unknown>)?.[name] === 'string');
-  return texts(sealed?.session, SESSION_TEXTS) &&
-    texts(sealed?.role, ROLE_TEXTS) &&
-    texts(sealed?.role?.subject, ['namespace', 'serviceAccount']) &&
-    typeof sealed?.role?.expiresAt === 'number'
-    ? (sealed as Sealed)
-    : undefined;
 }

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { createServer, type IncomingMessage, request } from 'node:http';
 import { createServer as createSocketServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -20,6 +20,7 @@ import {
   handOver,
   type Successor,
 } from '../../src/listener/hand-over.ts';
+import type { PortAddress } from '../../src/listener/listener.ts';
 import { isBroker } from '../../src/listener/port-holder.ts';
 import { Predecessor } from '../../src/listener/predecessor.ts';
 import { Metrics } from '../../src/telemetry/metrics/metrics.ts';
@@ -49,7 +50,7 @@ function setUp(t: Test, { folder = ownFolder(t), cluster = 'demo' } = {}) {
     metrics: metrics.node,
     sessions,
     listener: { startProbes: async () => {}, stopProbes: async () => {}, succeeded: false },
-    admin: () => ({ start: async () => {}, release: () => {} }),
+    admin: () => ({ start: async () => {}, release: () => {}, listening: false }),
   });
   const count = async (result: string) => {
     const text = await metrics.registry.metrics();
@@ -59,7 +60,7 @@ function setUp(t: Test, { folder = ownFolder(t), cluster = 'demo' } = {}) {
     );
     return Number(line.exec(text)?.[1]);
   };
-  return { clock, lines, succession, count, adminSocket };
+  return { clock, lines, sessions, succession, count, adminSocket };
 }
 
 function configOf(...args: readonly string[]) {
@@ -81,7 +82,7 @@ async function predecessor(t: Test, adminSocket: string, actions: HandOverAction
 }
 
 const GIVING: HandOverActions = {
-  offer: () => [],
+  offer: () => ({ sessions: [], readyId: undefined }),
   flush: async () => {},
   release: async () => {},
   reclaim: async () => {},
@@ -187,7 +188,10 @@ for (const [version, given] of [
 ] as const) {
   t.test(`a successor that speaks version ${version} is given ${given} sessions`, async (t) => {
     const socketPath = join(ownFolder(t), 'admin.sock');
-    await predecessor(t, socketPath, { ...GIVING, offer: () => [HANDED] });
+    await predecessor(t, socketPath, {
+      ...GIVING,
+      offer: () => ({ sessions: [HANDED], readyId: undefined }),
+    });
     const asked = request({ socketPath, method: 'POST', path: HAND_OVER_PATH });
     t.teardown(() => asked.destroy());
     asked.write(`${JSON.stringify({ version, clusterName: 'demo', port: 80 })}\n`);
@@ -242,8 +246,162 @@ t.test('a port that another broker has, whose socket is elsewhere', async (t) =>
     addresses.push({ host: '127.0.0.1', port: (server.address() as { port: number }).port });
   }
   t.strictSame(await Promise.all(addresses.map(isBroker)), [false, false, true]);
-  for (const address of addresses) await succession.reportPortTaken(address);
-  t.equal(await count('refused'), 1);
+  t.equal(await succession.portTaken(addresses[2] as PortAddress), undefined);
+  await until(async () => (await count('refused')) === 1, 'it is found to be a broker');
   t.match(lines, [{ level: 'error', reason: /it has the port/ }]);
   t.equal((await ask(addresses[2]?.port ?? 0, '/', 'GET', {})).status, 404);
+});
+
+/** Something on a socket that answers every hand-over with this line. */
+async function answering(t: Test, socketPath: string, line: string) {
+  const asked = { times: 0 };
+  const server = createServer((_request, response) => {
+    asked.times += 1;
+    response.write(`${line}\n`);
+  });
+  server.listen(socketPath);
+  await once(server, 'listening');
+  const end = () => {
+    server.closeAllConnections();
+    server.close();
+  };
+  t.teardown(end);
+  return { asked, end };
+}
+
+for (const line of ['garbage', 'null', '7', '"text"']) {
+  t.test(`a predecessor that answers ${line} does not hand over`, async (t) => {
+    const { succession, count, adminSocket } = setUp(t);
+    await answering(t, adminSocket, line);
+    t.equal(await succession.succeed(), undefined);
+    t.equal(await count('refused'), 1);
+    t.equal(await count('taken'), 0);
+  });
+}
+
+t.test('sessions that cannot be read are left out', async (t) => {
+  const { session, kept } = HANDED;
+  const other = { namespace: 'shop', serviceAccount: 'till' };
+  const sessions = [
+    null,
+    7,
+    {},
+    { session },
+    { session, kept: null },
+    { session, kept: { ...kept, role: { ...kept.role, secretAccessKey: undefined } } },
+    { session, kept: { ...kept, role: { ...kept.role, expiresAt: 'soon' } } },
+    { session, kept: { ...kept, role: { ...kept.role, subject: other } } },
+    { session, kept: { ...kept, fetchedAt: 'now' } },
+    { session, kept: { ...kept, version: 'latest' } },
+    { session: { ...session, scope: 'cluster' }, kept },
+    { session: { ...session, key: 7 }, kept },
+    HANDED,
+  ];
+  for (const [given, expected] of [
+    [sessions, [HANDED]],
+    ['sessions', []],
+    [undefined, []],
+  ] as const) {
+    await t.test(JSON.stringify(given ?? 'none').slice(0, 40), async (t) => {
+      const { adminSocket, clock } = setUp(t);
+      const line = JSON.stringify({ version: HAND_OVER_VERSION, sessions: given });
+      await answering(t, adminSocket, line);
+      const found = await Predecessor.find(adminSocket, { clusterName: 'demo', port: 80 }, clock);
+      t.strictSame(found?.sessions, expected);
+    });
+  }
+});
+
+t.test('credentials for another audience are not taken over', async (t) => {
+  const { succession, adminSocket, sessions } = setUp(t);
+  const role = { ...HANDED.kept.role, audience: 'sts.amazonaws.com' };
+  const key = 'pod:shop/cart/uid';
+  const foreign = {
+    session: { ...HANDED.session, key, scope: 'pod' as const },
+    kept: { ...HANDED.kept, role },
+  };
+  await predecessor(t, adminSocket, {
+    ...GIVING,
+    offer: () => ({ sessions: [HANDED, foreign], readyId: undefined }),
+  });
+  t.ok(await succession.succeed());
+  t.strictSame(
+    [...sessions.all()].map((one) => one.key),
+    [HANDED.session.key],
+  );
+});
+
+t.test('what answers in a folder of somebody else is not believed', async (t) => {
+  const folder = ownFolder(t);
+  const { clock } = setUp(t);
+  await answering(t, join(folder, 'admin.sock'), JSON.stringify({ version: HAND_OVER_VERSION }));
+  const link = `${ownFolder(t)}/link`;
+  symlinkSync(folder, link);
+  const successor = { clusterName: 'demo', port: 80 };
+  await t.rejects(Predecessor.find(`${link}/admin.sock`, successor, clock), {
+    code: 'ERR_NO_HAND_OVER',
+    message: /is not a folder/,
+  });
+  t.ok(await Predecessor.find(`${folder}/admin.sock`, successor, clock), 'in its own it is');
+  t.equal(
+    await Predecessor.find(`${link}/none.sock`, successor, clock),
+    undefined,
+    'and nobody there is nobody',
+  );
+});
+
+t.test('one successor at a time', async (t) => {
+  const { succession } = setUp(t);
+  const { actions } = succession;
+  const successor = { clusterName: 'demo', port: 80 };
+  t.match(actions.offer(successor), { sessions: [] });
+  t.match(actions.offer(successor), { refused: /another one/, later: true });
+  await actions.reclaim();
+  t.match(actions.offer(successor), { sessions: [] }, 'when that one is gone');
+});
+
+t.test('a broker that was taken over from, and started again, is not handed over to', async (t) => {
+  const { clock, succession, adminSocket } = setUp(t);
+  await predecessor(t, adminSocket, {
+    ...GIVING,
+    offer: () => ({ sessions: [], readyId: 'version-1' }),
+  });
+  t.ok(await succession.succeed());
+  const { actions } = succession;
+  const again = { clusterName: 'demo', port: 80, readyId: 'version-1' };
+  t.match(actions.offer(again), { refused: /just taken over/, later: true });
+  t.match(actions.offer({ ...again, readyId: 'version-3' }), { sessions: [] });
+  await actions.reclaim();
+  await clock.advance(60_000);
+  t.match(actions.offer(again), { sessions: [] }, 'later it is the version before, wanted back');
+});
+
+t.test('while the port is taken, a broker is looked for every two seconds', async (t) => {
+  const { clock, succession, adminSocket, lines } = setUp(t);
+  const silent = await answering(t, adminSocket, 'garbage');
+  const address = { host: '127.0.0.1', port: 1 };
+  t.equal(await succession.portTaken(address), undefined);
+  t.equal(silent.asked.times, 1);
+  t.equal(await succession.portTaken(address), undefined);
+  t.equal(silent.asked.times, 1, 'not at once');
+  silent.end();
+  await predecessor(t, adminSocket, GIVING);
+  await clock.advance(2_000);
+  const both = [succession.portTaken(address), succession.portTaken(address)];
+  const [found, same] = await Promise.all(both);
+  t.ok(found);
+  t.equal(same, found, 'who asks for two addresses at once');
+  t.equal(await succession.portTaken(address), found);
+  t.equal(lines.filter(({ msg }) => /^taking over/.test(msg)).length, 1);
+});
+
+t.test('one that has said that it never hands over is not asked again', async (t) => {
+  const { clock, succession, adminSocket, count } = setUp(t);
+  const line = JSON.stringify({ version: HAND_OVER_VERSION, refused: 'it is of another cluster' });
+  const { asked } = await answering(t, adminSocket, line);
+  t.equal(await succession.succeed(), undefined);
+  await clock.advance(60_000);
+  t.equal(await succession.portTaken({ host: '127.0.0.1', port: 1 }), undefined);
+  t.equal(asked.times, 1);
+  t.equal(await count('refused'), 1);
 });

@@ -28,7 +28,7 @@ async function socket(t: Test, path: string, actions: Partial<AdminActions> = {}
       status: () => ({ well: true }),
       explain: async (token) => ({ token: token.length }),
       handOver: {
-        offer: () => 'not here',
+        offer: () => ({ refused: 'not here' }),
         flush: async () => {},
         release: async () => {},
         reclaim: async () => {},

@@ -135,8 +135,110 @@ t.test('a broker of another cluster is no successor', async (t) => {
     1,
     'which is counted where it is scraped',
   );
-  t.equal(await other.exited, 1, 'it ends instead of answering beside it');
-  t.equal(await first.probe('readyz'), 200);
+  await other.logged(({ msg }) => /port is taken/.test(msg));
+  t.equal(await first.probe('readyz'), 200, 'it waits instead of answering beside it');
+  t.equal(await first.stop(), 0);
+  await other.logged(({ msg }) => msg === 'ready');
+});
+
+t.test('a predecessor that hangs for a while hands over after that', async (t) => {
+  const cluster = await startCluster(t);
+  cluster.associate('web');
+  const first = await cluster.broker();
+  const { token } = cluster.pod('web');
+  await given(t, first, token);
+  process.kill(first.pid, 'SIGSTOP');
+  const second = await startBroker({
+    t,
+    simulator: cluster.simulator,
+    args: [`--token-issuer=${cluster.simulator.issuer}`],
+    succeeds: first,
+    waitUntilReady: false,
+  });
+  await second.logged(({ reason }) => /no answer within 2 s/.test(reason));
+  await second.logged(({ msg }) => /port is taken/.test(msg));
+  process.kill(first.pid, 'SIGCONT');
+  // Nobody stops it before the new one is ready.
+  await second.logged(({ msg }) => /taking over/.test(msg));
+  await second.logged(({ msg }) => msg === 'ready');
+  t.equal(await first.stop(), 0);
+  await given(t, second, token);
+  t.equal(cluster.calls().length, 1);
+});
+
+t.test('one that hangs until it is killed leaves nothing behind', async (t) => {
+  const cluster = await startCluster(t);
+  cluster.associate('web');
+  const first = await cluster.broker();
+  const { token } = cluster.pod('web');
+  process.kill(first.pid, 'SIGSTOP');
+  const second = await startBroker({
+    t,
+    simulator: cluster.simulator,
+    args: [`--token-issuer=${cluster.simulator.issuer}`],
+    succeeds: first,
+    waitUntilReady: false,
+  });
+  await second.logged(({ msg }) => /port is taken/.test(msg));
+  await first.stop('SIGKILL');
+  await second.logged(({ msg }) => msg === 'ready');
+  await given(t, second, token);
+  const third = await successor(cluster, second);
+  await third.logged(({ msg }) => /taking over/.test(msg));
+  t.equal(await second.stop(), 0);
+  await given(t, third, token);
+  t.equal(cluster.calls().length, 1);
+});
+
+t.test('a successor that hangs and is killed stands in nobody’s way', async (t) => {
+  const cluster = await startCluster(t);
+  cluster.associate('web');
+  const first = await cluster.broker();
+  const { token } = cluster.pod('web');
+  await given(t, first, token);
+  const start = () =>
+    startBroker({
+      t,
+      simulator: cluster.simulator,
+      args: [`--token-issuer=${cluster.simulator.issuer}`],
+      succeeds: first,
+      waitUntilReady: false,
+    });
+  const second = await start();
+  await second.logged(({ msg }) => /taking over/.test(msg));
+  process.kill(second.pid, 'SIGSTOP');
+  const third = await start();
+  await third.logged(({ msg }) => /port is taken/.test(msg));
+  await second.stop('SIGKILL');
+  await third.logged(({ msg }) => /taking over/.test(msg));
+  await third.logged(({ msg }) => msg === 'ready');
+  t.equal(await first.stop(), 0);
+  await given(t, third, token);
+  t.equal(cluster.calls().length, 1);
+});
+
+t.test('a predecessor that died and was started again waits', async (t) => {
+  const cluster = await startCluster(t);
+  cluster.associate('web');
+  const first = await cluster.broker({ args: ['--ready-id=version-1'] });
+  const { token } = cluster.pod('web');
+  await given(t, first, token);
+  const second = await successor(cluster, first, ['--ready-id=version-2']);
+  await first.stop('SIGKILL');
+  const again = await startBroker({
+    t,
+    simulator: cluster.simulator,
+    args: [`--token-issuer=${cluster.simulator.issuer}`, '--ready-id=version-1'],
+    succeeds: second,
+    waitUntilReady: false,
+  });
+  await again.logged(({ reason }) => /just taken over/.test(reason));
+  await again.logged(({ msg }) => /port is taken/.test(msg));
+  const path = '/readyz/version-2';
+  t.equal((await ask(second.probePort, path, 'GET', {})).status, 200, 'the new one stays ready');
+  t.equal(await again.stop(), 0);
+  await given(t, second, token);
+  t.equal(cluster.calls().length, 1);
 });
 
 t.test('a broker whose socket is elsewhere waits, and says what it found', async (t) => {

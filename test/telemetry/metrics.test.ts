@@ -2,7 +2,6 @@ import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { freePort } from '../../src/simulator/free-port.ts';
 import { LatencyHistogram } from '../../src/telemetry/latency-histogram.ts';
@@ -11,6 +10,7 @@ import { OUTCOMES } from '../../src/telemetry/metrics/request-metrics.ts';
 import { startInProcess } from '../listener/in-process-broker.ts';
 import { ask, parseMetrics } from '../support/ask.ts';
 import { needsProgram } from '../support/needs.ts';
+import { until } from '../support/until.ts';
 
 /** A kubeconfig that leads nowhere. */
 const NO_API_SERVER = JSON.stringify({
@@ -194,10 +194,8 @@ t.test('Prometheus scrapes it', { skip: needsProgram('prometheus') }, async (t) 
   const broker = await startInProcess(t);
   await exercise(broker);
   const port = await startPrometheus(t, broker.metricsPort);
-  const deadline = performance.now() + 40_000;
   const counts = new Map<string, number>();
-  while (counts.size === 0 && performance.now() < deadline) {
-    await pause(300);
+  await until(async () => {
     const query = encodeURIComponent('pod_identity_broker_requests_total');
     const answer = await ask(port, `/api/v1/query?query=${query}`, 'GET', {}).catch(
       () => undefined,
@@ -205,7 +203,8 @@ t.test('Prometheus scrapes it', { skip: needsProgram('prometheus') }, async (t) 
     for (const { metric, value } of answer?.body?.data?.result ?? []) {
       counts.set(metric.outcome, Number(value[1]));
     }
-  }
+    return counts.size > 0;
+  }, 'a scrape');
   t.strictSame([...counts.keys()].toSorted(), [...OUTCOMES].toSorted());
   t.equal(counts.get('hit'), 2);
   const targets = await ask(port, '/api/v1/targets', 'GET', {});

@@ -10,10 +10,14 @@ export function distribution(values: readonly number[]): [number, number][] {
   return DRAWN.filter((part) => part <= furthest).map((part) => [part, percentile(sorted, part)]);
 }
 
-/** Parts of 1 by the second: how many of those that began in it are `good`. */
-export function shareBySecond(
+/**
+ * Parts of 1 over time: how many of those that began in each slot are `good`.
+ *
+ * @param width - Of a slot, in milliseconds, as `at`; the curve is in seconds.
+ */
+export function shareByTime(
   events: readonly { readonly at: number; readonly good: boolean }[],
-  width = 1_000,
+  width: number,
 ): [number, number][] {
   const slots = new Map<number, { all: number; good: number }>();
   for (const { at, good } of events) {

@@ -22,7 +22,7 @@ export function reportPage(results: Results): string {
 <p class="quiet">${escaped(subjectLine(results))}</p>
 <ul class="headlines">${scenarios
     .flatMap(([name, { headlines }]) =>
-      headlines.map((text) => `<li><b>${escaped(name)}</b>${escaped(text)}</li>`),
+      headlines.map((text) => `<li><b>${escaped(name)}</b>${unbroken(escaped(text))}</li>`),
     )
     .join('')}</ul>
 ${scenarios
@@ -45,6 +45,11 @@ ${subject.traced ? '<p>The slowest requests, and one of each kind, span by span:
 </section>
 </html>
 `;
+}
+
+/** A figure stays on one line with its unit. */
+function unbroken(text: string): string {
+  return text.replace(/(\d) (?=%|ms\b|s\b|min\b|MiB\b)/g, '$1&nbsp;');
 }
 
 function figure(chart: Chart): string {

@@ -4,13 +4,13 @@ export const STYLE = `
   color-scheme: light dark;
   --page: #ffffff; --card: #f5f7fa; --text: #1a2330; --quiet: #566273; --line: #d5dce5;
   --service-account: #1d5fd1; --pod: #b45309; --token: #b4246b; --peer: #6d3fd0;
-  --bare: #0f766e; --nginx: #64707f; --traced: #4d7c0f; --redis: #be3a12; --limit: #b42318; --span: #e9b94933;
+  --bare: #0f766e; --nginx: #64707f; --traced: #4d7c0f; --redis: #0a83a0; --limit: #b42318; --span: #e9b94933;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --page: #12171f; --card: #1b222d; --text: #e6ebf2; --quiet: #a3afbf; --line: #364152;
     --service-account: #6aa8ff; --pod: #f2b04b; --token: #f47fb4; --peer: #b79bff;
-    --bare: #3fd0bd; --nginx: #a2aebd; --traced: #a9d65c; --redis: #ff9c74; --limit: #ff8a7a; --span: #f2b04b26;
+    --bare: #3fd0bd; --nginx: #a2aebd; --traced: #a9d65c; --redis: #55c8e6; --limit: #ff8a7a; --span: #f2b04b26;
   }
 }
 * { box-sizing: border-box; }
@@ -53,8 +53,9 @@ svg text.span-name { fill: var(--text); }
 .redis { --c: var(--redis); }
 .bare { --c: var(--bare); }
 .nginx { --c: var(--nginx); }
+.series.pod polyline, .legend .pod line { stroke-dasharray: 13 4; }
 .series.token polyline, .legend .token line { stroke-dasharray: 7 5; }
-.series.redis polyline, .legend .redis line { stroke-dasharray: 12 4; }
+.series.redis polyline, .legend .redis line { stroke-dasharray: 14 4 3 4; }
 .series.peer polyline, .legend .peer line { stroke-dasharray: 2 4; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabular-nums; margin: .3rem 0; }

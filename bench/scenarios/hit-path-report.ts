@@ -63,7 +63,8 @@ function headlines(comparisons: readonly Comparison[]): string[] {
     .filter(({ other, load }) => other === 'bare' && load === 'wrk')
     .map(
       ({ connection, rate, cpu }) =>
-        `${MODE[connection]}: ${rate === undefined ? 'bound by load' : `${ratio(rate)} of the requests/s of a bare node:http server`}` +
+        `${MODE[connection]}, beside a bare node:http server: ` +
+        `${rate === undefined ? 'bound by load' : `${ratio(rate)} of its requests/s`}` +
         `${cpu === undefined ? '' : `, ${ratio(cpu)} by CPU per request`}`,
     );
 }
@@ -114,7 +115,7 @@ function figureTable(series: readonly HitSeries[], withPeer: boolean): Table {
       'p99.9',
       'server core',
       'load core',
-      'others',
+      'others, cores',
       ...(withPeer ? ['refused', 'failed'] : []),
     ],
     rows: series.map(({ server, connection, load, turns }) => [
@@ -132,7 +133,11 @@ function figureTable(series: readonly HitSeries[], withPeer: boolean): Table {
       median(turns, (turn) => turn.p999, milliseconds),
       median(turns, (turn) => turn.targetBusy, percent),
       median(turns, (turn) => turn.loadBusy, percent),
-      median(turns, (turn) => turn.disturbance, percent),
+      median(
+        turns,
+        (turn) => turn.disturbance,
+        (value) => value.toFixed(2),
+      ),
       ...(withPeer
         ? [
             median(turns, ({ refused, requests }) => refused / Math.max(1, requests), percent),
@@ -141,7 +146,7 @@ function figureTable(series: readonly HitSeries[], withPeer: boolean): Table {
         : []),
     ]),
     notes: [
-      'others: what processes without a part in this took of the two cores, in cores.',
+      'others: how much of the two cores went to processes that have no part in this.',
       ...(withPeer
         ? [
             'Requests/s are those that were answered with credentials; refused is the part that was answered',

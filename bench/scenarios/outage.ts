@@ -15,7 +15,7 @@ import {
 } from '../harness/variants.ts';
 import { runClients } from '../load/clients.ts';
 import { podAddress } from '../load/one-try.ts';
-import { shareBySecond } from '../report/distribution.ts';
+import { shareByTime } from '../report/distribution.ts';
 import { percent } from '../report/format.ts';
 import { medianOf, overRounds } from '../report/rounds.ts';
 import type { Bench, Scenario } from '../scenario.ts';
@@ -43,6 +43,7 @@ const CLIENT = { startAt: 0, patience: 2_000, tries: 1, pause: 0 };
 export const outage: Scenario = {
   name: 'outage',
   shows: 'which requests are answered while EKS Auth is away',
+  mostlyWaits: true,
   async run(bench) {
     const plan = bench.config.outage;
     bench.progress(`EKS Auth is away for ${plan.awaySeconds} s, ${sideBySideWords(bench)}`);
@@ -89,7 +90,7 @@ export const outage: Scenario = {
           lines: figures.map(({ variant, rounds }) => ({
             label: VARIANT_LABEL[variant],
             colour: variant,
-            points: shareBySecond(
+            points: shareByTime(
               rounds.flatMap(({ attempts }) => attempts),
               plan.perSecond >= 9 ? 1_000 : 3_000,
             ),

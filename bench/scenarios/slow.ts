@@ -29,6 +29,11 @@ type Sdk = (typeof SDKS)[number];
 const FLIGHTS = ['detached', 'attached'] as const;
 type Flights = (typeof FLIGHTS)[number];
 
+const MEANING: Readonly<Record<Flights, string>> = {
+  detached: 'fetch goes on',
+  attached: 'fetch ends, too',
+};
+
 /** Who asks whom. */
 interface SlowCase {
   readonly variant: Variant;
@@ -48,6 +53,7 @@ type SlowFigures = SlowCase & { readonly rounds: readonly SlowRound[] };
 export const slow: Scenario = {
   name: 'slow',
   shows: 'how many impatient clients ever succeed when EKS Auth is slow',
+  mostlyWaits: true,
   async run(bench) {
     const { latency, clients } = bench.config.slow;
     const takes = `EKS Auth takes about ${seconds(latency.median)}`;
@@ -82,7 +88,8 @@ export const slow: Scenario = {
           notes: [
             'detached: a fetch goes on when its client hangs up. attached: it ends with it, imitated',
             'by --attempt-timeout and --flight-timeout of the client’s patience, as the broker has',
-            `no such mode. ${sideBySideNote(bench)}`,
+            'no such mode. Its calls are fewer than those of an agent that works like that: the broker',
+            `makes them more slowly while they fail. ${sideBySideNote(bench)}`,
           ],
         },
       ],
@@ -91,14 +98,18 @@ export const slow: Scenario = {
           kind: 'bars',
           title: `Clients that ever get credentials when ${takes}`,
           value: { label: 'clients that succeed', unit: 'percent', max: 1 },
-          groups: SDKS.map((sdk) => ({
-            label: sdk.name,
-            bars: rows.map((row) => ({
-              label: `${row.variant}${suffix(row)}`,
-              colour: row.variant,
-              value: medianOf(of(row, sdk), success) ?? 0,
+          groups: SDKS.flatMap((sdk) =>
+            FLIGHTS.map((flights) => ({
+              label: `${sdk.name}, hangs up after ${seconds(sdk.patience)}: ${MEANING[flights]}`,
+              bars: rows
+                .filter((row) => row.flights === flights)
+                .map((row) => ({
+                  label: row.variant === 'peer' ? 'peer' : `${row.variant} scope`,
+                  colour: row.variant,
+                  value: medianOf(of(row, sdk), success) ?? 0,
+                })),
             })),
-          })),
+          ),
         },
       ],
       figures: figures.map(({ sdk, ...one }) => ({ ...one, sdk: sdk.name })),

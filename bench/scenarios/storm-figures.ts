@@ -1,7 +1,7 @@
 import type { CallCounts } from '../harness/calls.ts';
 import type { Measured } from '../harness/variants.ts';
 
-/** One pod's only try. Milliseconds; `at` is when it began. */
+/** One pod's only try. Milliseconds; `at` is when it was due. */
 export interface StormTry {
   readonly at: number;
   readonly took: number;

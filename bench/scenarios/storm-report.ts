@@ -1,7 +1,7 @@
 import type { BenchConfig } from '../config/config.ts';
 import { percentile } from '../harness/statistics.ts';
 import { VARIANT_LABEL } from '../harness/variants.ts';
-import { distribution, shareBySecond } from '../report/distribution.ts';
+import { distribution, shareByTime } from '../report/distribution.ts';
 import { count, milliseconds, percent } from '../report/format.ts';
 import type { ScenarioReport } from '../report/results.ts';
 import { medianOf, overRounds } from '../report/rounds.ts';
@@ -55,13 +55,16 @@ export function stormReport(
     charts: [
       {
         kind: 'lines',
-        title: 'The storm: part of the pods that got credentials, by the second they started in',
+        title: 'The storm: part of the pods that got credentials, by when they started',
         x: { label: 'time', unit: 's' },
         y: { label: 'pods with credentials', unit: 'percent', max: 1 },
         lines: figures.map(({ variant, rounds }) => ({
           label: VARIANT_LABEL[variant],
           colour: variant,
-          points: shareBySecond(triesOf(rounds).map(({ at, ok }) => ({ at, good: ok }))),
+          points: shareByTime(
+            triesOf(rounds).map(({ at, ok }) => ({ at, good: ok })),
+            slotWidth(plan),
+          ),
         })),
       },
       {
@@ -94,6 +97,11 @@ export function stormReport(
       })),
     })),
   };
+}
+
+/** A second, or what divides a short storm into ten parts. Milliseconds. */
+function slotWidth({ pods, perSecond }: BenchConfig['storm']): number {
+  return Math.min(1_000, (pods / perSecond) * 100);
 }
 
 function triesOf(rounds: readonly StormRound[]) {

@@ -1,6 +1,6 @@
 import t from 'tap';
 import { percentile, spread } from '../../bench/harness/statistics.ts';
-import { distribution, shareBySecond } from '../../bench/report/distribution.ts';
+import { distribution, shareByTime } from '../../bench/report/distribution.ts';
 import { milliseconds, percent, span } from '../../bench/report/format.ts';
 
 t.test('percentiles are of values that were there', async (t) => {
@@ -22,16 +22,17 @@ t.test('a distribution goes no further than its values tell', async (t) => {
   t.same(furthest, [99, 98]);
 });
 
-t.test('parts by the second', async (t) => {
+t.test('parts by time', async (t) => {
   const events = [
     { at: 100, good: true },
     { at: 900, good: false },
     { at: 1_500, good: true },
   ];
-  t.same(shareBySecond(events), [
+  t.same(shareByTime(events, 1_000), [
     [0.5, 0.5],
     [1.5, 1],
   ]);
+  t.same(shareByTime(events, 2_000), [[1, 2 / 3]]);
 });
 
 t.test('figures are not made better by writing them down', async (t) => {

@@ -6,10 +6,12 @@ import { type BenchOptions, readOptions, USAGE } from './options.ts';
 import { count } from './report/format.ts';
 import { describeMachine } from './report/machine.ts';
 import { Progress } from './report/progress.ts';
-import type { Results } from './report/results.ts';
+import type { Results, ScenarioResult } from './report/results.ts';
 import { subjectLine } from './report/subject.ts';
 import { textTable } from './report/table.ts';
 import { writeResults } from './report/write-results.ts';
+import type { Scenario } from './scenario.ts';
+import { alone, waitingTogether } from './scenarios/index.ts';
 
 /** Exit status for a command line or configuration that cannot be carried out. */
 const USAGE_ERROR = 2;
@@ -23,7 +25,7 @@ function optionsOrExit(): BenchOptions {
   }
 }
 
-/** Runs the scenarios one after the other. Broken ones end the run: it has no results then. */
+/** Runs the scenarios. Broken ones end the run: it has no results then. */
 async function measure(
   options: BenchOptions,
   tracing: CollectedTracing | undefined,
@@ -32,16 +34,15 @@ async function measure(
   const started = new Date();
   const cores = separateCores();
   const progress = new Progress(process.stderr);
-  const scenarios: Record<string, Results['scenarios'][string]> = {};
+  const measureOne = async ({ name, shows, run }: Scenario): Promise<[string, ScenarioResult]> => {
+    const { say, done } = progress.begin(name, shows);
+    const report = await run({ config, cores, peer, program, tracing, progress: say });
+    return [name, { shows, seconds: done(), ...report }];
+  };
+  const measured: [string, ScenarioResult][] = [];
   try {
-    for (const { name, shows, run } of wanted) {
-      progress.begin(name, shows);
-      const say = (text: string) => progress.say(text);
-      const from = performance.now();
-      const report = await run({ config, cores, peer, program, tracing, progress: say });
-      const seconds = (performance.now() - from) / 1_000;
-      scenarios[name] = { shows, seconds, ...report };
-      say(`done after ${seconds.toFixed(0)} s`);
+    for (const group of quick && peer === undefined ? waitingTogether(wanted) : alone(wanted)) {
+      measured.push(...(await Promise.all(group.map(measureOne))));
     }
   } finally {
     progress.end();
@@ -61,7 +62,7 @@ async function measure(
     },
     machine: describeMachine(cores !== undefined),
     config,
-    scenarios,
+    scenarios: Object.fromEntries(measured),
   };
 }
 

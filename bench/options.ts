@@ -20,7 +20,7 @@ export interface BenchOptions {
 export const USAGE = `npm run bench -- [options]
 
   --scenario NAME    only this one (repeatable): ${SCENARIOS.map(({ name }) => name).join(', ')}
-  --quick            smaller numbers: all scenarios in two to three minutes
+  --quick            smaller numbers: all scenarios within two minutes
   --set KEY=VALUE    changes a field of the configuration, as hit-path.rounds=3 (repeatable)
   --config FILE      the configuration; default bench.config.json
   --results DIR      where results go; default bench/results

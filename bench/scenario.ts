@@ -30,6 +30,8 @@ export interface Scenario {
   readonly name: string;
   /** What it shows, in a sentence. */
   readonly shows: string;
+  /** Its brokers and clients wait most of the time, so that others like it may run beside it. */
+  readonly mostlyWaits?: true;
   /** @throws BrokenRunError when the target answered wrongly, or failed where it should not. */
   run(bench: Bench): Promise<ScenarioReport>;
 }

@@ -28,6 +28,8 @@ export interface Child extends AsyncDisposable {
   readonly pid: number;
   /** When it was started, by `performance.now()`. */
   readonly startedAt: number;
+  /** Takes and gives messages, if it was started with `messages`. */
+  readonly process: ChildProcess;
   /** What it has written so far, on both streams. */
   output(): string;
   /** Whether it has ended by itself. */
@@ -41,6 +43,8 @@ export interface ChildOptions {
   readonly core?: number | undefined;
   /** The whole environment besides `PATH`. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Opens a channel for messages to a program of Node.js; default there is none. */
+  readonly messages?: boolean;
 }
 
 /**
@@ -55,7 +59,7 @@ export function startChild(command: readonly string[], options: ChildOptions = {
   const [program = '', ...args] = pinned(options.core, command);
   const startedAt = performance.now();
   const child = spawn(program, args, {
-    stdio: ['ignore', descriptor, descriptor],
+    stdio: ['ignore', descriptor, descriptor, ...(options.messages ? (['ipc'] as const) : [])],
     detached: true,
     env: { PATH: process.env.PATH, ...options.env },
   });
@@ -80,6 +84,7 @@ export function startChild(command: readonly string[], options: ChildOptions = {
   };
   return {
     pid: child.pid ?? 0,
+    process: child,
     startedAt,
     output,
     ended,

@@ -1,31 +1,18 @@
-import { fileURLToPath } from 'node:url';
 import { connectSimulator, type RemoteSimulator } from '../../src/simulator/control-client.ts';
 import type { Settings } from '../../src/simulator/settings.ts';
 import type { SimulatorOptions } from '../../src/simulator/simulator.ts';
-import { testOutputEnvironment } from '../../src/simulator/test-output.ts';
 import type { Bench } from '../scenario.ts';
-import { ready, startChild } from './child.ts';
+import { hostSimulator } from './simulator-host.ts';
 
 /** A simulated EKS. */
 export interface Cluster extends AsyncDisposable {
   readonly simulator: RemoteSimulator;
 }
 
-/** Starts a simulated EKS in a process of its own, on the core of the load. */
+/** Starts a simulated EKS, in a process on the core of the load that all of them share. */
 export async function startCluster(options: SimulatorOptions): Promise<Cluster> {
-  const program = fileURLToPath(new URL('../servers/simulator.ts', import.meta.url));
-  const child = startChild([process.execPath, program, JSON.stringify(options)], {
-    env: testOutputEnvironment,
-  });
-  let url: string | undefined;
-  await ready(child, 'the simulator', async () => {
-    url = /^(http:\S+)\n/.exec(child.output())?.[1];
-    return url !== undefined;
-  });
-  return {
-    simulator: await connectSimulator(url as string),
-    [Symbol.asyncDispose]: () => child[Symbol.asyncDispose](),
-  };
+  const { url, close } = await hostSimulator(options);
+  return { simulator: await connectSimulator(url), [Symbol.asyncDispose]: close };
 }
 
 /**

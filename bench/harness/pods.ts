@@ -62,16 +62,17 @@ export function accountsOf(pods: readonly RemotePod[]): string[] {
   return [...new Set(pods.map(({ serviceAccount }) => serviceAccount))];
 }
 
-/** Does something `count` times, several at once; the results in order. */
+/** Does something `count` times, `atOnce` of them at a time; the results in order. */
 export async function inParallel<T>(
   count: number,
   task: (index: number) => Promise<T>,
+  atOnce = AT_ONCE,
 ): Promise<T[]> {
   const results = new Array<T>(count);
   let next = 0;
   const worker = async () => {
     for (let index = next++; index < count; index = next++) results[index] = await task(index);
   };
-  await Promise.all(Array.from({ length: Math.min(AT_ONCE, count) }, worker));
+  await Promise.all(Array.from({ length: Math.min(atOnce, count) }, worker));
   return results;
 }

@@ -48,6 +48,7 @@ const GRACE_MS = 1_000;
 export const churn: Scenario = {
   name: 'churn',
   shows: 'calls, memory and renewals for pods that are gone, under short-lived jobs',
+  mostlyWaits: true,
   async run(bench) {
     const plan = bench.config.churn;
     bench.progress(

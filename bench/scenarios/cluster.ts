@@ -17,6 +17,8 @@ import { checkCluster, type RenewalFigures, type WaveFigures } from './cluster-p
 const POD = { startAt: 0, patience: 30_000, tries: 4, pause: 500 } satisfies Partial<Client>;
 /** So many processes share two cores here, and Redis has to wait for its turn as well. */
 const REDIS_BUDGET_MS = 5_000;
+/** Brokers that start at the same time. */
+const START_AT_ONCE = 4;
 /** How often one pod of each service account on each node asks while renewals are counted. */
 const ASKED_EVERY = 1_000;
 
@@ -34,12 +36,10 @@ export const cluster: Scenario = {
     const { simulator } = eks;
     await using stack = new AsyncDisposableStack();
     const startAll = async (flags: readonly string[]) => {
-      const brokers: Broker[] = [];
-      for (let node = 0; node < plan.brokers; node += 1) {
-        progress(`starting broker ${node + 1} of ${plan.brokers}`);
-        brokers.push(stack.use(await startNode(bench, simulator, node, flags)));
-      }
-      return brokers;
+      progress(`starting ${plan.brokers} brokers`);
+      const start = async (node: number) =>
+        stack.use(await startNode(bench, simulator, node, flags));
+      return await inParallel(plan.brokers, start, START_AT_ONCE);
     };
     const brokers = await startAll([
       ...redis.flags,

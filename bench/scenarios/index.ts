@@ -27,3 +27,19 @@ export const SCENARIOS: readonly Scenario[] = [
   burst,
   startup,
 ];
+
+/** The scenarios one after the other. */
+export function alone(scenarios: readonly Scenario[]): Scenario[][] {
+  return scenarios.map((scenario) => [scenario]);
+}
+
+/** The same, but those that mostly wait and follow one another all at once. */
+export function waitingTogether(scenarios: readonly Scenario[]): Scenario[][] {
+  const groups: Scenario[][] = [];
+  for (const scenario of scenarios) {
+    const last = groups.at(-1);
+    if (scenario.mostlyWaits && last?.at(-1)?.mostlyWaits) last.push(scenario);
+    else groups.push([scenario]);
+  }
+  return groups;
+}

@@ -27,14 +27,14 @@ process.stdout.write(`seed ${options.seed}\n`);
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(INTERRUPTED));
 
 const progress = new Progress(process.stderr);
-progress.begin('soak', 'a node for some minutes, with faults and hostile clients');
+const { say } = progress.begin('soak', 'a node for some minutes, with faults and hostile clients');
 let seconds = 0;
 // Loaded here, so that a wrong command line costs no time.
 const [{ runSoak }, { soakTable }] = await Promise.all([import('./run.ts'), import('./report.ts')]);
 try {
   const result = await runSoak(options, {
     progress: (text) => {
-      if (process.stderr.isTTY || seconds % LINE_EVERY === 0) progress.say(text);
+      if (process.stderr.isTTY || seconds % LINE_EVERY === 0) say(text);
       seconds += 1;
     },
   });

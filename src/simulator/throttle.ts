@@ -4,22 +4,20 @@ import type { Quota } from './settings.ts';
 
 /** Counts calls against the account's quota, which can change at any time. */
 export class Throttle {
-  #quota: Quota | undefined;
+  #quota: Quota | null = null;
   #bucket: TokenBucket | undefined;
 
   /**
    * Whether a call is within the quota.
    *
-   * @param quota - As it is set now; one that has changed starts full. `null`: no limit.
+   * @param quota - As it is set now: the same object as before, or else one that was set since,
+   *   which starts full. `null`: no limit.
    */
   admits(quota: Quota | null, now: MonotonicMs): boolean {
     if (quota === null) return true;
-    const { rate, burst } = quota;
-    if (rate !== this.#quota?.rate || burst !== this.#quota.burst) {
-      this.#quota = { rate, burst };
-      this.#bucket = undefined;
-    }
-    this.#bucket ??= new TokenBucket(rate, burst);
+    if (quota !== this.#quota) this.#bucket = undefined;
+    this.#quota = quota;
+    this.#bucket ??= new TokenBucket(quota.rate, quota.burst);
     return this.#bucket.take(now);
   }
 }

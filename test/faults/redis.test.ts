@@ -3,96 +3,41 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { freePort } from '../../src/simulator/free-port.ts';
-import { type BrokerProcess, runProgram } from '../support/broker-process.ts';
+import { runProgram } from '../support/broker-process.ts';
 import { createAuthority } from '../support/certificates.ts';
 import { needsProgram } from '../support/needs.ts';
 import { keyFile, type RedisServer, secretFile, startRedis } from '../support/redis-server.ts';
 import { openSlowDoor } from '../support/slow-door.ts';
 import { until } from '../support/until.ts';
-import { ask, type Cluster, startCluster } from './cluster.ts';
+import { ask, startCluster } from './cluster.ts';
+import { BUDGET, MARGIN, MAX_FAILURES, type RedisNode, startRedisNode } from './redis-node.ts';
 
 // Redis is away, hangs, is full, refuses, or lies: no request fails because of it, none waits
 // for longer than the budget, the log says it once, and when Redis is well it is used again.
 
 const skip = needsProgram('redis-server');
 
-/** Far more than the budget of 50 ms and a call of none, and far less than any other time-out. */
-const SOON = 1_500;
-const CLOSED = 'pod_identity_broker_redis_circuit{state="closed"}';
-
-interface Node {
-  readonly cluster: Cluster;
-  readonly broker: BrokerProcess;
-  /** Asks for a service account that nobody has asked for yet. */
-  miss(): Promise<void>;
-  /** Asks for one that is there. */
-  hit(): Promise<void>;
-  circuit(closed: boolean): Promise<void>;
-  /** How often the log says that Redis is not used, or is there. */
-  said(message: string): number;
-}
-
-async function startNode(t: Test, url: string, args: readonly string[] = []): Promise<Node> {
-  const cluster = await startCluster(t);
-  const accounts = Array.from({ length: 60 }, (_, index) => `app-${index}`);
-  cluster.associate(...accounts);
-  const broker = await cluster.broker({
-    args: [
-      `--redis-url=${url}`,
-      '--redis-sharing=cluster',
-      ...(args.some((arg) => arg.startsWith('--redis-key-file'))
-        ? []
-        : [`--redis-key-file=${keyFile(t)}`]),
-      ...args,
-    ],
-  });
-  const seen: string[] = [];
-  const request = async (token: string) => {
-    const { status, took } = await ask(broker, token);
-    t.equal(status, 200, 'no request fails');
-    t.ok(took < SOON, `nor waits for Redis: ${Math.round(took)} ms`);
-  };
-  return {
-    cluster,
-    broker,
-    async miss() {
-      const { token } = cluster.pod(accounts[seen.length] as string);
-      seen.push(token);
-      await request(token);
-    },
-    hit: () => request(seen[0] as string),
-    circuit: (closed) =>
-      until(
-        async () => (await broker.metrics()).get(CLOSED) === Number(closed),
-        closed ? 'the circuit closes' : 'the circuit opens',
-      ),
-    said: (message) => broker.logs().filter(({ msg }) => msg === message).length,
-  };
-}
-
 const AWAY = 'Redis is not used now';
 const THERE = 'Redis is there';
 
-/** Whatever is wrong, pods do not feel it, and it is said once. */
-async function goesOnWithout(t: Test, node: Node, reason: RegExp): Promise<void> {
-  for (let request = 0; request < 5; request += 1) await node.miss();
+/**
+ * Whatever is wrong, pods do not feel it, and it is said once.
+ *
+ * @returns How long each of the misses took that came before it was known.
+ */
+async function goesOnWithout(t: Test, node: RedisNode, reason: RegExp): Promise<number[]> {
+  const before: number[] = [];
+  for (let request = 0; request < 5; request += 1) before.push(await node.miss());
   await node.circuit(false);
-  for (let request = 0; request < 5; request += 1) await node.miss();
-  await node.hit();
+  await node.isAsFastAsWithout('miss');
+  await node.isAsFastAsWithout('hit');
   t.match(await node.broker.logged(({ msg }) => msg === AWAY), { level: 'warn', reason });
   t.equal(node.said(AWAY), 1, 'it is said once');
+  await node.countWaits();
+  return before;
 }
 
-/** What a Redis that does not answer has cost: a budget for each of three claims, and no more. */
-async function costsThreeBudgets(t: Test, { broker }: Node): Promise<void> {
-  const metrics = await broker.metrics();
-  const claims = (result: string) =>
-    metrics.get(`pod_identity_broker_redis_commands_total{command="claim",result="${result}"}`) ??
-    0;
-  t.ok(claims('timeout') <= 3, `${claims('timeout')} claims have waited`);
-}
-
-async function isUsedAgain(t: Test, node: Node, redis: RedisServer): Promise<void> {
+async function isUsedAgain(t: Test, node: RedisNode, redis: RedisServer): Promise<void> {
   await node.circuit(true);
   await node.broker.logged(({ msg }) => msg === THERE);
   await node.miss();
@@ -107,7 +52,7 @@ async function isUsedAgain(t: Test, node: Node, redis: RedisServer): Promise<voi
 
 t.test('absent at the start, there later', { skip }, async (t) => {
   const port = await freePort();
-  const node = await startNode(t, `redis://127.0.0.1:${port}`);
+  const node = await startRedisNode(t, `redis://127.0.0.1:${port}`);
   t.equal(await node.broker.probe('readyz'), 200, 'readiness does not depend on it');
   await goesOnWithout(t, node, /./);
   await isUsedAgain(t, node, await startRedis(t, { port }));
@@ -115,7 +60,7 @@ t.test('absent at the start, there later', { skip }, async (t) => {
 
 t.test('killed under load, and restarted empty', { skip }, async (t) => {
   const redis = await startRedis(t);
-  const node = await startNode(t, redis.url);
+  const node = await startRedisNode(t, redis.url);
   await node.circuit(true);
   await node.miss();
   const load = Promise.all(Array.from({ length: 10 }, () => node.miss()));
@@ -130,20 +75,35 @@ t.test('killed under load, and restarted empty', { skip }, async (t) => {
 
 t.test('hung', { skip }, async (t) => {
   const redis = await startRedis(t);
-  const node = await startNode(t, redis.url);
+  const node = await startRedisNode(t, redis.url);
   await node.circuit(true);
   await node.miss();
   redis.process.kill('SIGSTOP');
-  await goesOnWithout(t, node, /no answer within/);
-  await costsThreeBudgets(t, node);
+  // Redis is asked for no session that is there.
+  const claims = await node.claims();
+  await node.isAsFastAsWithout('hit');
+  t.equal(await node.claims(), claims, 'a hit has nothing to do with Redis');
+  const took = (await goesOnWithout(t, node, /no answer within/)).slice(0, MAX_FAILURES);
+  t.ok((await node.countWaits()) > 0, 'before that is known, misses wait for it');
   redis.process.kill('SIGCONT');
   await isUsedAgain(t, node, redis);
+  // On a machine that is busy the misses of one time may all be slow.
+  let heldUp = await node.heldUp(took);
+  for (let round = 0; round < 5 && heldUp >= BUDGET + MARGIN; round += 1) {
+    redis.process.kill('SIGSTOP');
+    for (let request = 0; request < MAX_FAILURES; request += 1) took.push(await node.miss());
+    await node.circuit(false);
+    redis.process.kill('SIGCONT');
+    await node.circuit(true);
+    heldUp = await node.heldUp(took);
+  }
+  t.ok(heldUp < BUDGET + MARGIN, `for its budget: ${heldUp.toFixed(1)} ms`);
 });
 
 t.test('hung at the start: pods are answered without what it keeps', { skip }, async (t) => {
   const redis = await startRedis(t);
   const key = keyFile(t);
-  const first = await startNode(t, redis.url, [`--redis-key-file=${key}`]);
+  const first = await startRedisNode(t, redis.url, [`--redis-key-file=${key}`]);
   await first.circuit(true);
   await first.miss();
   const client = redis.client();
@@ -151,9 +111,9 @@ t.test('hung at the start: pods are answered without what it keeps', { skip }, a
   await first.broker.stop();
   redis.process.kill('SIGSTOP');
   // Ready, or this fails after its time: Redis does not answer before that.
-  const second = await startNode(t, redis.url, [`--redis-key-file=${key}`]);
-  await second.miss();
-  await costsThreeBudgets(t, second);
+  const second = await startRedisNode(t, redis.url, [`--redis-key-file=${key}`]);
+  await second.isAsFastAsWithout('miss');
+  t.equal(await second.claims('timeout'), 0, 'nobody has waited for it');
   redis.process.kill('SIGCONT');
   await second.broker.logged(({ msg }) => msg === 'sessions loaded from Redis');
   const messages = second.broker.logs().map(({ msg }) => msg);
@@ -163,19 +123,19 @@ t.test('hung at the start: pods are answered without what it keeps', { skip }, a
 t.test('slow', { skip }, async (t) => {
   const redis = await startRedis(t);
   const door = await openSlowDoor(t, redis.port);
-  const node = await startNode(t, `redis://127.0.0.1:${door.port}`);
+  const node = await startRedisNode(t, `redis://127.0.0.1:${door.port}`);
   await node.circuit(true);
   await node.miss();
   door.delay = 3_000;
   await goesOnWithout(t, node, /no answer within/);
-  await costsThreeBudgets(t, node);
+  t.ok((await node.countWaits()) > 0, 'before that is known, misses wait for it');
   door.delay = 0;
   await isUsedAgain(t, node, redis);
 });
 
 t.test('full', { skip }, async (t) => {
   const redis = await startRedis(t, { args: ['--maxmemory-policy', 'noeviction'] });
-  const node = await startNode(t, redis.url);
+  const node = await startRedisNode(t, redis.url);
   await node.circuit(true);
   await node.miss();
   const client = redis.client();
@@ -188,7 +148,7 @@ t.test('full', { skip }, async (t) => {
 t.test('become a read-only replica', { skip }, async (t) => {
   const redis = await startRedis(t);
   const primary = await startRedis(t);
-  const node = await startNode(t, redis.url);
+  const node = await startRedisNode(t, redis.url);
   await node.circuit(true);
   await node.miss();
   const client = redis.client();
@@ -217,7 +177,7 @@ t.test('a password that is wrong, until it is right', { skip }, async (t) => {
     '+info',
   );
   await client.call('ACL', 'SETUSER', 'default', 'on', 'nopass');
-  const node = await startNode(t, redis.url, [
+  const node = await startRedisNode(t, redis.url, [
     '--redis-username=broker',
     `--redis-password-file=${secretFile(t, password)}`,
   ]);
@@ -250,10 +210,12 @@ t.test('TLS: with its CA, and without', { skip }, async (t) => {
     ],
   });
   const url = `rediss://127.0.0.1:${port}`;
-  const trusting = await startNode(t, url, [`--redis-ca-file=${authority.path}`]);
+  const trusting = await startRedisNode(t, url, [`--redis-ca-file=${authority.path}`]);
   await trusting.circuit(true);
   await trusting.miss();
-  const other = await startNode(t, url, [`--redis-ca-file=${createAuthority(t, 'other').path}`]);
+  const other = await startRedisNode(t, url, [
+    `--redis-ca-file=${createAuthority(t, 'other').path}`,
+  ]);
   await goesOnWithout(t, other, /CERT|SIGNATURE|closed/);
 });
 

@@ -27,7 +27,7 @@ export async function openSlowDoor(
     }
     client.pipe(behind);
     behind.on('data', (chunk) => {
-      setTimeout(() => client.writable && client.write(chunk), door.delay);
+      setTimeout(() => client.writable && client.write(chunk), door.delay).unref();
     });
   });
   server.listen(0, '127.0.0.1');

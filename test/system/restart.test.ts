@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import t from 'tap';
 import { DEFAULT_NODE } from '../../src/simulator/kubelet.ts';
-import { ask, startCluster } from '../faults/cluster.ts';
+import { ask, startCluster, total } from '../faults/cluster.ts';
 import type { BrokerProcess } from '../support/broker-process.ts';
+import { keepAsking } from '../support/keep-asking.ts';
 import { needsProgram } from '../support/needs.ts';
 import { keyFile, startRedis } from '../support/redis-server.ts';
 import { until } from '../support/until.ts';
@@ -12,6 +13,8 @@ import { until } from '../support/until.ts';
 
 const ACCOUNTS = Array.from({ length: 10 }, (_, index) => `app-${index}`);
 const PODS = 250;
+/** Of the pods, those that ask while the broker stops. */
+const CLIENTS = 50;
 const skip = needsProgram('redis-server');
 
 for (const [scope, sessions] of [
@@ -45,9 +48,20 @@ for (const [scope, sessions] of [
       t.equal(cluster.calls().length, sessions);
       await written(first);
       // Under load: the broker goes while it is asked.
-      const load = Promise.all(pods.slice(0, 50).map(({ token }) => ask(first, token)));
+      const load = pods.slice(0, CLIENTS).map(({ token }) => keepAsking(first, token));
+      const answered = await total(first, 'pod_identity_broker_requests_total');
+      await until(
+        async () => (await total(first, 'pod_identity_broker_requests_total')) > answered + 500,
+        'it is under load',
+      );
       await first.stop(signal);
-      await load;
+      for (const [index, { answers, last, failure }] of (await Promise.all(load)).entries()) {
+        t.ok(answers.length > 0);
+        t.ok(answers.every(({ status, key }) => status === 200 && key === keys[index]));
+        if (signal === 'SIGKILL') continue;
+        t.equal(last, 'close', 'its last request was answered');
+        t.equal(failure, undefined);
+      }
 
       const second = await start();
       const again = await askAll(second, pods);

@@ -57,6 +57,19 @@ export class ExchangeTooLargeError extends Error {
   }
 }
 
+/** The connection ended within the answer's body. */
+export class IncompleteAnswerError extends Error {
+  override readonly name = 'IncompleteAnswerError';
+  readonly code = 'ERR_INCOMPLETE_ANSWER';
+  /** Status of the answer. */
+  readonly status: number;
+
+  constructor(status: number, cause: Error) {
+    super(`the connection ended before the answer was complete: ${cause.message}`, { cause });
+    this.status = status;
+  }
+}
+
 /**
  * Sends one request and reads its answer whole. Redirects are not followed.
  *
@@ -64,8 +77,8 @@ export class ExchangeTooLargeError extends Error {
  * is sent again on another, within the same time-out (RFC 9112, section 9.3.1: such a request
  * was not processed as far as a client can know; the caller must accept that it might have been).
  *
- * @throws ExchangeTimeoutError, ExchangeTooLargeError, the signal's reason, or undici's or
- * Node's error of the connection.
+ * @throws ExchangeTimeoutError, ExchangeTooLargeError, IncompleteAnswerError, the signal's reason, or
+ * undici's or Node's error of the connection.
  */
 export async function exchange(
   dispatcher: Dispatcher,
@@ -148,7 +161,8 @@ function attempt(
       },
       onResponseError(_, error) {
         signal.removeEventListener('abort', onAbort);
-        reject(error);
+        const cut = status !== 0 && error.name !== 'HTTPParserError';
+        reject(cut ? new IncompleteAnswerError(status, error) : error);
       },
     },
   );

@@ -132,6 +132,21 @@ t.test('a new connection that is closed is not tried again', async (t) => {
   }
 });
 
+t.test('an answer that is cut off says so', async (t) => {
+  for (const end of ['end', 'resetAndDestroy'] as const) {
+    const server = await rawServer(t, (socket) => {
+      socket.on('data', () => {
+        socket.write('HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\nhalf', () => socket[end]());
+      });
+    });
+    await t.rejects(exchange(connections(t), post(server.origin), LIMITS), {
+      code: 'ERR_INCOMPLETE_ANSWER',
+      status: 200,
+      message: /^the connection ended before the answer was complete: ./,
+    });
+  }
+});
+
 t.test('nor is it where a connection in its place had answered', async (t) => {
   // A request that stays open keeps the pool, and with it the place of the closed connection.
   let requests = 0;
@@ -167,7 +182,9 @@ t.test('half an answer is an error, on a kept connection too', async (t) => {
   const dispatcher = connections(t);
   await exchange(dispatcher, post(server.origin), LIMITS);
   await settle();
-  await t.rejects(exchange(dispatcher, post(server.origin), LIMITS), { code: 'UND_ERR_SOCKET' });
+  await t.rejects(exchange(dispatcher, post(server.origin), LIMITS), {
+    code: 'ERR_INCOMPLETE_ANSWER',
+  });
   t.equal(requests, 2, 'it has been answered, so it is not sent again');
 });
 

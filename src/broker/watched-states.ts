@@ -63,6 +63,10 @@ function pace({ pace, queue }: Components): WatchedState {
         // Also after two minutes without a call, when the quota is not known any more.
         return { level: 'info', fields: {}, message: 'calls to EKS Auth are no longer paced' };
       }
+      if (now === 'recovering') {
+        const fields = { waiting: queue.waiting };
+        return { level: 'info', fields, message: 'EKS Auth answers again; calls are resumed' };
+      }
       const fields = {
         callsPerSecond: Number(pace.rate.toFixed(1)),
         waiting: queue.waiting,

@@ -136,6 +136,7 @@ const PACE = {
   unlimited: 'calls not limited',
   throttled: 'throttling',
   failing: 'failing',
+  recovering: 'recovering',
 } as const;
 
 function row(session: SessionStatus, now: number): string[] {

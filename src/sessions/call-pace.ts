@@ -16,7 +16,15 @@ export type PaceMode =
   /** EKS Auth throttles: about the rate that it accepts. */
   | 'throttled'
   /** No usable answers: a few probes per second at most. */
-  | 'failing';
+  | 'failing'
+  /** It answers again: few calls in progress at first, twice as many with each round of answers. */
+  | 'recovering';
+
+/** A call that has started; {@link CallPace.ended} is told which one has ended. */
+export interface PacedCall {
+  /** Recoveries that had begun when it started. */
+  readonly recovery: number;
+}
 
 /** Failures in a row after which EKS Auth counts as failing. */
 const FAILURES_IN_A_ROW = 3;
@@ -24,12 +32,23 @@ const FAILURES_IN_A_ROW = 3;
 const FAILING_RATE = 4;
 /** The lowest rate, in calls per second: recovery is noticed within two seconds. */
 const MIN_RATE = 0.5;
-/** Calls per second at which a recovering service counts as recovered. */
-const RECOVERED_RATE = 64;
+/** Calls in progress when a recovery begins; twice as many with each round of answers. */
+const INITIAL_WINDOW = 4;
+/**
+ * Calls in progress at most during a recovery. A whole node's sessions take a few rounds, and a
+ * service that has just come back does not meet hundreds of calls at once from every node.
+ */
+const MAX_WINDOW = 64;
+/** How long a recovery lasts after its beginning or its latest failure. */
+const RECOVERY: DurationMs = 10_000;
 /** Fraction of the observed rate that is used after a throttle. */
 const BACK_OFF = 0.8;
-/** Fraction by which the rate grows per second without a throttle. */
+/** Fraction by which the rate grows per second without a throttle, at first. */
 const GROWTH = 0.04;
+/** Time without a throttle after which the rate was too low, and doubles. */
+const DOUBLES_AFTER: DurationMs = 8_000;
+/** The time in which it doubles then. */
+const DOUBLING: DurationMs = 2_000;
 /**
  * Time without a throttle or a failure after which the limit is lifted. If calls were made, the
  * rate has grown meanwhile; if none were, what was learned is too old to be of use.
@@ -41,8 +60,9 @@ const WINDOW: DurationMs = 1_000;
 /**
  * How fast EKS Auth may be called, learned from how calls end. There is no limit until it
  * throttles or fails. After a throttle the rate is a little less than what was answered, and grows
- * slowly. While EKS Auth fails there are a few probes per second at most; when it recovers, the
- * rate doubles with each answer.
+ * slowly; but one that was learned while others used up the quota is soon left behind. While EKS Auth fails there are a few probes per second at most. When it answers again,
+ * the number of calls in progress is limited for ten seconds: to a few at first, and one more with
+ * each answer, which doubles it with each round (as TCP starts slowly, RFC 5681, section 3.1).
  */
 export class CallPace {
   readonly #clock: Clock;
@@ -57,6 +77,12 @@ export class CallPace {
   #troubleAt: MonotonicMs = Number.NEGATIVE_INFINITY;
   #backedOffAt: MonotonicMs = 0;
   #earliest: MonotonicMs = 0;
+  /** Recoveries that have begun. */
+  #recoveries = 0;
+  #recoveredAt: MonotonicMs = 0;
+  /** Calls of the current recovery that may be in progress, and that are. */
+  #window = 0;
+  #inProgress = 0;
 
   /**
    * @param ceiling - Most calls per second. Default: no limit.
@@ -68,7 +94,7 @@ export class CallPace {
 
   /** What limits the pace now. */
   get mode(): PaceMode {
-    return this.#isOutdated(this.#clock.elapsed()) ? 'unlimited' : this.#mode;
+    return this.#isOver(this.#clock.elapsed()) ? 'unlimited' : this.#mode;
   }
 
   /** Calls that may start per second now; `Infinity` without a limit. */
@@ -76,39 +102,60 @@ export class CallPace {
     return Math.min(this.#currentRate(this.#clock.elapsed()), this.#ceiling);
   }
 
-  /** When the next call may start; a time in the past means at once. */
+  /**
+   * When the next call may start; a time in the past means at once. During a recovery it may start
+   * earlier, when a call has ended.
+   */
   get earliest(): MonotonicMs {
-    return this.#earliest;
+    const full = this.#mode === 'recovering' && this.#inProgress >= this.#window;
+    return full ? Math.max(this.#earliest, this.#recoveredAt) : this.#earliest;
   }
 
   /** Records that a call starts now. */
-  started(): void {
+  started(): PacedCall {
     const now = this.#clock.elapsed();
+    if (this.#isOver(now)) this.#lift();
     const rate = this.rate;
     this.#earliest =
       rate === Number.POSITIVE_INFINITY ? 0 : Math.max(this.#earliest, now) + 1_000 / rate;
+    this.#inProgress += 1;
+    return { recovery: this.#recoveries };
   }
 
-  /** Records how a call has ended. */
-  ended(result: CallResult): void {
+  /**
+   * Records how a call has ended.
+   *
+   * @param result - Undefined: nothing was learned about the service.
+   * @param call - What {@link started} has returned. Default: a call that was given up, and is
+   *   answered after all.
+   */
+  ended(result: CallResult | undefined, call?: PacedCall): void {
     const now = this.#clock.elapsed();
-    if (this.#mode !== 'unlimited' && this.#isOutdated(now)) this.#lift();
+    if (this.#isOver(now)) this.#lift();
+    const earlier = call !== undefined && call.recovery !== this.#recoveries;
+    if (call !== undefined && !earlier) this.#inProgress -= 1;
     if (result === 'answered') this.#answered(now);
     else if (result === 'throttled') this.#throttled(now);
-    else this.#failed(now);
+    // What was sent before the service came back is lost, and says nothing about it.
+    else if (result === 'failed' && !(earlier && this.#mode === 'recovering')) this.#failed(now);
   }
 
   #answered(now: MonotonicMs): void {
     this.#failures = 0;
     this.#answers.push(now);
     this.#dropOldAnswers(now);
-    if (this.#mode === 'failing') {
-      this.#set(now, Math.max(this.#rate, MIN_RATE) * 2);
-      this.#earliest = now;
-      if (this.#rate >= RECOVERED_RATE) this.#lift();
-    } else if (this.#mode === 'throttled') {
-      this.#raiseForLateAnswers(now);
-    }
+    if (this.#mode === 'failing') this.#recover(now);
+    else if (this.#mode === 'recovering') this.#window = Math.min(MAX_WINDOW, this.#window + 1);
+    else if (this.#mode === 'throttled') this.#raiseForLateAnswers(now);
+  }
+
+  #recover(now: MonotonicMs): void {
+    this.#lift();
+    this.#mode = 'recovering';
+    this.#recoveries += 1;
+    this.#recoveredAt = now + RECOVERY;
+    this.#window = INITIAL_WINDOW;
+    this.#inProgress = 0;
   }
 
   /**
@@ -117,8 +164,9 @@ export class CallPace {
    */
   #raiseForLateAnswers(now: MonotonicMs): void {
     const observed = this.#answers.length * BACK_OFF;
-    if (observed <= this.#currentRate(now)) return;
-    this.#set(now, observed);
+    const rate = this.#currentRate(now);
+    if (observed <= rate) return;
+    this.#rate *= observed / rate;
     this.#earliest = Math.min(this.#earliest, now + 1_000 / observed);
   }
 
@@ -139,6 +187,10 @@ export class CallPace {
   #failed(now: MonotonicMs): void {
     this.#failures = this.#isOutdated(now) ? 1 : this.#failures + 1;
     this.#troubleAt = now;
+    if (this.#mode === 'recovering') {
+      this.#window = Math.max(1, Math.floor(this.#window / 2));
+      this.#recoveredAt = now + RECOVERY;
+    }
     if (this.#failures < FAILURES_IN_A_ROW) return;
     const rate = FAILING_RATE / 2 ** Math.min(10, this.#failures - FAILURES_IN_A_ROW);
     this.#mode = 'failing';
@@ -149,6 +201,12 @@ export class CallPace {
   /** Whether the last throttle or failure is so long ago that the limit no longer applies. */
   #isOutdated(now: MonotonicMs): boolean {
     return now - this.#troubleAt > FORGET_AFTER;
+  }
+
+  /** Whether the mode that was learned no longer applies. */
+  #isOver(now: MonotonicMs): boolean {
+    if (this.#mode === 'unlimited') return false;
+    return this.#isOutdated(now) || (this.#mode === 'recovering' && now >= this.#recoveredAt);
   }
 
   #lift(): void {
@@ -165,7 +223,9 @@ export class CallPace {
   #currentRate(now: MonotonicMs): number {
     if (this.#isOutdated(now)) return Number.POSITIVE_INFINITY;
     if (this.#mode !== 'throttled') return this.#rate;
-    return this.#rate * (1 + (GROWTH * Math.max(0, now - this.#changedAt)) / 1_000);
+    const since = Math.max(0, now - this.#changedAt);
+    const doublings = Math.max(0, since - DOUBLES_AFTER) / DOUBLING;
+    return this.#rate * (1 + (GROWTH * since) / 1_000) * 2 ** doublings;
   }
 
   #dropOldAnswers(now: MonotonicMs): void {

@@ -1,6 +1,6 @@
 import type { Clock, DurationMs, MonotonicMs, Timer } from '../clock.ts';
 import { TokenBucket } from '../token-bucket.ts';
-import type { CallPace, CallResult } from './call-pace.ts';
+import type { CallPace, CallResult, PacedCall } from './call-pace.ts';
 
 /**
  * In this order: sessions near their end, pods without credentials, other renewals, tokens that
@@ -53,7 +53,7 @@ export class QueueFullError extends Error {
 interface Waiting {
   readonly turn: Turn;
   readonly notBefore: MonotonicMs;
-  readonly start: () => void;
+  readonly start: (call: PacedCall) => void;
   /** Fails the call with a {@link TurnExpiredError}. */
   readonly expire: (reason: string) => void;
 }
@@ -128,10 +128,11 @@ export class CallQueue {
 
   /**
    * How long a foreground call that is queued now would wait for its turn. While EKS Auth fails
-   * this cannot be known; then it is 5 s at most.
+   * this cannot be known; then it is 5 s at most. When it recovers, calls wait for answers only.
    */
   get expectedWait(): DurationMs {
     const now = this.#clock.elapsed();
+    if (this.#pace.mode === 'recovering') return 0;
     const first = Math.max(0, this.#pace.earliest - now);
     const { urgent, foreground } = this.#waiting;
     const ahead = urgent.length + foreground.length;
@@ -155,18 +156,23 @@ export class CallQueue {
     limits: TurnLimits,
     call: () => Promise<{ readonly result: CallResult | undefined; readonly value: T }>,
   ): Promise<T> {
-    await this.#wait(turn, limits);
+    const paced = await this.#wait(turn, limits);
+    let ended: CallResult | undefined = 'failed';
     try {
       const { result, value } = await call();
-      if (result !== undefined) this.#pace.ended(result);
+      ended = result;
       return value;
-    } catch (error) {
-      this.#pace.ended('failed');
-      throw error;
     } finally {
+      this.#pace.ended(ended, paced);
       this.#underWay -= 1;
       this.#advance();
     }
+  }
+
+  /** Takes in the answer to a call that was given up, and has ended for {@link run}. */
+  answeredLate(result: CallResult): void {
+    this.#pace.ended(result);
+    this.#advance();
   }
 
   /** Starts no more calls: those that wait, and those to come, fail with a TurnExpiredError. */
@@ -179,13 +185,13 @@ export class CallQueue {
   }
 
   /** Resolves when the call may start; from then on it counts as in progress. */
-  #wait(turn: Turn, { notBefore = 0, deadline, signal }: TurnLimits): Promise<void> {
+  #wait(turn: Turn, { notBefore = 0, deadline, signal }: TurnLimits): Promise<PacedCall> {
     if (this.#stopped) return Promise.reject(new TurnExpiredError(STOPPING));
     if (signal?.aborted) return Promise.reject(new TurnExpiredError('its session has ended'));
     if (this.waiting >= MAX_WAITING) {
       return Promise.reject(new QueueFullError('too many calls wait for their turn'));
     }
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const { promise, resolve, reject } = Promise.withResolvers<PacedCall>();
     const expire = (reason: string) => reject(new TurnExpiredError(reason));
     const waiting: Waiting = { turn, notBefore, start: resolve, expire };
     this.#enqueue(waiting);
@@ -231,8 +237,8 @@ export class CallQueue {
       const [first] = this.#waiting[next.priority].splice(next.index, 1);
       if (next.priority === 'renewal') this.#renewals.take(now);
       this.#underWay += 1;
-      this.#pace.started();
-      first?.start();
+      const paced = this.#pace.started();
+      first?.start(paced);
     }
   }
 

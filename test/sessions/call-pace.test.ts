@@ -1,5 +1,5 @@
 import t from 'tap';
-import { CallPace } from '../../src/sessions/call-pace.ts';
+import { CallPace, type PacedCall } from '../../src/sessions/call-pace.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 
 /** Calls a service with a quota as fast as the pace allows, and counts. */
@@ -92,17 +92,115 @@ t.test('failures in a row slow it down to a probe every two seconds', async (t) 
   t.ok(pace.earliest - clock.elapsed() <= 2_000);
 });
 
-t.test('an answer in trouble doubles the pace until the service is taken to be well', async (t) => {
+/** A pace that EKS Auth's failures have slowed down. */
+function failing() {
   const clock = new ManualClock();
   const pace = new CallPace(clock);
   for (let call = 0; call < 10; call += 1) pace.ended('failed');
-  const rates: number[] = [];
-  while (pace.mode === 'failing') {
-    pace.started();
-    pace.ended('answered');
-    rates.push(pace.rate);
+  return { clock, pace };
+}
+
+/** Starts as many calls as may start now, of a thousand that wait. */
+function startAll(pace: CallPace, clock: ManualClock): PacedCall[] {
+  const calls: PacedCall[] = [];
+  while (pace.earliest <= clock.elapsed() && calls.length < 1_000) calls.push(pace.started());
+  return calls;
+}
+
+t.test('when it recovers, calls in progress double with each round of answers', async (t) => {
+  const { clock, pace } = failing();
+  await clock.advance(2_000);
+  const [probe, ...others] = startAll(pace, clock);
+  t.strictSame(others, []);
+  pace.ended('answered', probe);
+  t.equal(pace.mode, 'recovering');
+  const rounds: number[] = [];
+  for (let round = 0; round < 6; round += 1) {
+    const calls = startAll(pace, clock);
+    rounds.push(calls.length);
+    await clock.advance(100);
+    for (const call of calls) pace.ended('answered', call);
   }
-  t.same(rates, [1, 2, 4, 8, 16, 32, Number.POSITIVE_INFINITY]);
+  t.strictSame(rounds, [4, 8, 16, 32, 64, 64]);
+  await clock.advance(10_000);
+  t.equal(pace.mode, 'unlimited');
+  t.equal(startAll(pace, clock).length, 1_000);
+});
+
+t.test('a call that ends lets another start, and none holds up the others for ever', async (t) => {
+  const { clock, pace } = failing();
+  pace.ended('answered');
+  const [first] = startAll(pace, clock);
+  t.equal(pace.earliest - clock.elapsed(), 10_000);
+  pace.ended(undefined, first);
+  t.equal(startAll(pace, clock).length, 1, 'nothing was learned, and one place is free');
+  await clock.advance(10_000);
+  t.ok(pace.earliest <= clock.elapsed(), 'calls that are never answered block nobody for ever');
+});
+
+t.test('what fails while it recovers', async (t) => {
+  await t.test('makes it slower, and lasts', async (t) => {
+    const { clock, pace } = failing();
+    pace.ended('answered');
+    for (let round = 0; round < 2; round += 1) {
+      for (const call of startAll(pace, clock)) pace.ended('answered', call);
+    }
+    await clock.advance(9_000);
+    const [one, ...others] = startAll(pace, clock);
+    t.equal(others.length, 15);
+    pace.ended('failed', one);
+    for (const call of others) pace.ended(undefined, call);
+    t.equal(startAll(pace, clock).length, 8, 'half as many');
+    await clock.advance(9_000);
+    t.equal(pace.mode, 'recovering');
+  });
+
+  await t.test('three times in a row is an outage again', async (t) => {
+    const { clock, pace } = failing();
+    pace.ended('answered');
+    for (const call of startAll(pace, clock)) pace.ended('failed', call);
+    t.equal(pace.mode, 'failing');
+  });
+
+  await t.test('was sent before, and says nothing', async (t) => {
+    const clock = new ManualClock();
+    const pace = new CallPace(clock);
+    const lost = startAll(pace, clock);
+    for (let call = 0; call < 10; call += 1) pace.ended('failed');
+    pace.ended('answered');
+    for (const call of lost) pace.ended('failed', call);
+    t.equal(pace.mode, 'recovering');
+    t.equal(startAll(pace, clock).length, 4, 'nor does it count as in progress');
+  });
+
+  await t.test('or is throttled: its quota is what counts then', async (t) => {
+    const { clock, pace } = failing();
+    pace.ended('answered');
+    const [one] = startAll(pace, clock);
+    pace.ended('throttled', one);
+    t.equal(pace.mode, 'throttled');
+  });
+});
+
+t.test("the operator's limit holds while it recovers", async (t) => {
+  const clock = new ManualClock();
+  const pace = new CallPace(clock, 2);
+  for (let call = 0; call < 10; call += 1) pace.ended('failed');
+  pace.ended('answered');
+  t.equal(pace.rate, 2);
+  t.equal(startAll(pace, clock).length, 1);
+  t.equal(pace.earliest - clock.elapsed(), 500);
+});
+
+t.test('a rate that was learned while others used up the quota', async (t) => {
+  const clock = new ManualClock();
+  const pace = new CallPace(clock);
+  pace.ended('throttled');
+  t.equal(pace.rate, 0.5);
+  await clock.advance(8_000);
+  t.ok(pace.rate < 0.7, 'grows slowly');
+  await callFor(pace, clock, 12, 100);
+  t.ok(pace.rate > 50, `and is left behind within seconds: ${pace.rate}`);
 });
 
 t.test('two minutes without a throttle lift the bound', async (t) => {

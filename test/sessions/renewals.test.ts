@@ -1,15 +1,21 @@
 import t from 'tap';
+import { TokenBucket } from '../../src/token-bucket.ts';
 import { HOUR, SessionsHarness } from '../support/sessions-harness.ts';
 
 const MINUTE = 60_000;
 
-/** A harness whose EKS Auth throttles at about a call a second, and grants. */
+/** A harness whose EKS Auth grants, from `throttle` on a call a second. */
 function throttled(options: ConstructorParameters<typeof SessionsHarness>[0] = {}) {
   const h = new SessionsHarness({ renewalQps: 100, ...options });
   h.auto = (call) => call.grant();
   return {
     h,
     throttle: () => {
+      const quota = new TokenBucket(1, 1);
+      h.auto = (call) => {
+        if (quota.take(h.clock.elapsed())) call.grant();
+        else call.fail({ kind: 'throttled', code: 'ThrottlingException', status: 429 });
+      };
       h.pace.ended('answered');
       h.pace.ended('throttled');
     },
@@ -24,7 +30,6 @@ t.test('with less than 20 minutes left a session is renewed before all else', as
   // Its renewals fail until 21 minutes before its end.
   h.auto = (call) => call.fail({ kind: 'service', code: 'InternalServerException', status: 500 });
   await h.clock.advance(6 * HOUR - 19 * MINUTE);
-  h.auto = (call) => call.grant();
   throttle();
   const before = h.calls.length;
   for (let i = 0; i < 50; i += 1) h.open(h.pod(`account-${i}`, `pod-${i}`));

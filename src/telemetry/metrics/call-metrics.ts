@@ -13,7 +13,7 @@ const CALL_RESULTS = [
   ...['request', 'malformed', 'mismatch'],
 ];
 /** What decides the pace of calls, as it is labelled. */
-const PACE_MODES = ['unlimited', 'throttled', 'failing'] as const;
+const PACE_MODES = ['unlimited', 'throttled', 'failing', 'recovering'] as const;
 
 /** What is read off the queue of calls and their pace. */
 export interface CallSources {
@@ -84,7 +84,7 @@ export class CallMetrics {
       registry,
       {
         name: 'pod_identity_broker_call_pace_mode',
-        help: '1 for what decides the pace of calls now: unlimited, throttled (EKS Auth throttles) or failing (it gives no usable answer)',
+        help: '1 for what decides the pace of calls now: unlimited, throttled (EKS Auth throttles), failing (it gives no usable answer) or recovering (it answers again)',
         labels: ['mode'],
       },
       () => {

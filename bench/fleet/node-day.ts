@@ -2,7 +2,7 @@ import type { DurationMs } from '../../src/clock.ts';
 import type { SessionScope } from '../../src/config/config.ts';
 import { CallPace } from '../../src/sessions/call-pace.ts';
 import { CallQueue } from '../../src/sessions/call-queue.ts';
-import { Flights } from '../../src/sessions/flight.ts';
+import { Flights } from '../../src/sessions/flights.ts';
 import type { LiveToken } from '../../src/sessions/recent-tokens.ts';
 import { RoleSessions } from '../../src/sessions/role-sessions.ts';
 import { sessionKey } from '../../src/sessions/session-key.ts';

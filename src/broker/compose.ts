@@ -10,7 +10,7 @@ import { AdminSocket } from '../listener/admin-socket.ts';
 import { Listener } from '../listener/listener.ts';
 import type { RedisSessionStore } from '../session-store/redis-session-store.ts';
 import { CredentialRequests } from '../sessions/credential-requests.ts';
-import { Flights } from '../sessions/flight.ts';
+import { Flights } from '../sessions/flights.ts';
 import { RoleSessions } from '../sessions/role-sessions.ts';
 import { scopeOf, sessionKey } from '../sessions/session-key.ts';
 import { SessionLog } from '../sessions/session-log.ts';
@@ -170,6 +170,7 @@ async function roleSessions(
       log,
       queue,
       assumeRole: (token) => caller.assumeRole(token),
+      obstacle: () => caller.obstacle,
       audience: config.tokenAudience,
       flightTimeout: config.flightTimeout,
       random: Math.random,

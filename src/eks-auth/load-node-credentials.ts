@@ -4,7 +4,7 @@ import type { Environment } from '../http/proxy.ts';
 import { ChainTransport } from './chain-transport.ts';
 import { CredentialChainError } from './failure.ts';
 import { InstanceMetadataError, readInstanceMetadata } from './imds.ts';
-import type { LoadedCredentials } from './node-credentials.ts';
+import type { LoadCredentials } from './node-credentials.ts';
 import { resolveRegion } from './region.ts';
 
 /** Time-out of each request to a metadata service. */
@@ -32,12 +32,10 @@ export interface CredentialsLoaderOptions {
  *
  * The chain is imported with the first load, since it is not needed to start.
  */
-export function createCredentialsLoader(
-  options: CredentialsLoaderOptions,
-): () => Promise<LoadedCredentials> {
+export function createCredentialsLoader(options: CredentialsLoaderOptions): LoadCredentials {
   const { warn, clock } = options;
   const requestHandler = new ChainTransport(options);
-  return async () => {
+  return async (onSource = () => undefined) => {
     const { defaultProvider } = await import('@aws-sdk/credential-provider-node');
     keepProxiesOut();
     // A new chain each time: a chain would wait for its previous load even if that hangs.
@@ -46,7 +44,7 @@ export function createCredentialsLoader(
       ignoreCache: true,
       timeout: METADATA_TIMEOUT,
       maxRetries: 1,
-      logger: logger(warn),
+      logger: logger(warn, onSource),
       clientConfig: { requestHandler },
       // STS is called in the node's region, as by the existing agent's SDK. Otherwise it would be
       // us-east-1 if only the instance metadata has the region.
@@ -102,9 +100,17 @@ async function explain(error: unknown, clock: Clock | undefined): Promise<string
   return `none in the environment or in profile ${profile} of the shared files; instance metadata: ${metadata}`;
 }
 
-function logger(warn: CredentialsLoaderOptions['warn']) {
+/** The chain tells its last source, which may be slow, only to its log. */
+const REMOTE_SOURCE = / remoteProvider::(fromInstanceMetadata|fromHttp)/;
+
+function logger(warn: CredentialsLoaderOptions['warn'], onSource: (source: string) => void) {
   const ignore = () => undefined;
+  const debug = (message: unknown) => {
+    const source = REMOTE_SOURCE.exec(String(message))?.[1];
+    if (source === undefined) return;
+    onSource(source === 'fromHttp' ? 'the container credentials endpoint' : 'instance metadata');
+  };
   const pass = (...words: unknown[]) =>
     warn(words.map((word) => (word instanceof Error ? word.message : String(word))).join(' '));
-  return { trace: ignore, debug: ignore, info: ignore, warn: pass, error: pass };
+  return { trace: ignore, debug, info: ignore, warn: pass, error: pass };
 }

@@ -20,11 +20,18 @@ export interface LoadedCredentials extends NodeCredentials {
   readonly remote: boolean;
 }
 
+/**
+ * Loads credentials.
+ *
+ * @param onSource - Called with what is asked from now on, e.g. `instance metadata`.
+ */
+export type LoadCredentials = (onSource?: (source: string) => void) => Promise<LoadedCredentials>;
+
 /** Input of {@link NodeCredentialsKeeper}. */
 export interface NodeCredentialsOptions {
   readonly clock: Clock;
   /** Loads the credentials; of `createCredentialsLoader` in production. */
-  readonly load: () => Promise<LoadedCredentials>;
+  readonly load: LoadCredentials;
   /** Load them every minute (`--rotate-credentials`). Default: `false`. */
   readonly rotate?: boolean | undefined;
 }
@@ -45,11 +52,13 @@ const LOAD_TIMEOUT: DurationMs = 15_000;
  */
 export class NodeCredentialsKeeper {
   readonly #clock: Clock;
-  readonly #load: () => Promise<LoadedCredentials>;
+  readonly #load: LoadCredentials;
   readonly #rotate: boolean;
   #current: LoadedCredentials | undefined;
   #failure: NodeCredentialsError | undefined;
   #loading: Promise<void> | undefined;
+  /** What the load in progress waits for. */
+  #source = '';
   #lastLoad: DurationMs = Number.NEGATIVE_INFINITY;
   #rotation: Timer | undefined;
 
@@ -80,6 +89,11 @@ export class NodeCredentialsKeeper {
   get current(): NodeCredentials | undefined {
     const { expiresAt = Number.POSITIVE_INFINITY } = this.#current ?? { expiresAt: 0 };
     return expiresAt > this.#clock.now() ? this.#current : undefined;
+  }
+
+  /** What is waited for while there are no credentials; `undefined` if there are, or no load runs. */
+  get loadingFrom(): string | undefined {
+    return this.#loading === undefined || this.current !== undefined ? undefined : this.#source;
   }
 
   /** Why the last load failed; `undefined` if it succeeded. */
@@ -128,7 +142,12 @@ export class NodeCredentialsKeeper {
 
   async #loadOnce(): Promise<void> {
     try {
-      const loaded = await this.#withTimeout(this.#load());
+      this.#source = 'the environment and the shared files';
+      const loaded = await this.#withTimeout(
+        this.#load((source) => {
+          this.#source = source;
+        }),
+      );
       this.#failure = undefined;
       if (!this.#isBeingRewritten(loaded)) this.#current = loaded;
     } catch (cause) {

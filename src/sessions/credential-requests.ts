@@ -274,7 +274,7 @@ export class CredentialRequests {
         return undefined;
       case 'fetch': {
         const { fetch, joined } = opened;
-        waiter.last = () => fetch.flight.lastFailure;
+        waiter.last = () => fetch.flight.reason;
         const outcome: FetchOutcome = await fetch.settled;
         if (outcome.ok) {
           // A client that has disconnected or was answered with 503 gets no credentials.

@@ -26,3 +26,8 @@ export function isTransient(failure: FetchFailure): boolean {
       return false;
   }
 }
+
+/** Whether EKS Auth has answered, and its answer is about the token: another call would get it too. */
+export function isOfToken({ kind, status }: FetchFailure): boolean {
+  return kind === 'refused' || kind === 'token' || (kind === 'request' && status !== undefined);
+}

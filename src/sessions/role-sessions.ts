@@ -5,7 +5,8 @@ import type { Log } from '../telemetry/log.ts';
 import type { RequestTrace, Tracing } from '../telemetry/tracing.ts';
 import type { CallPriority } from './call-queue.ts';
 import type { FetchFailure } from './failure.ts';
-import type { Flight, FlightResult, FlightStart, Flights } from './flight.ts';
+import type { Flight, FlightResult } from './flight.ts';
+import type { FlightStart, Flights } from './flights.ts';
 import type { LiveToken } from './recent-tokens.ts';
 import { Renewals } from './renewals.ts';
 import {

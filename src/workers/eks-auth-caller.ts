@@ -1,7 +1,7 @@
 import type { EpochMs } from '../clock.ts';
 import { classify } from '../eks-auth/classify.ts';
-import { NodeCredentialsError } from '../eks-auth/failure.ts';
-import type { NodeCredentials } from '../eks-auth/node-credentials.ts';
+import { type AssumeRoleFailure, NodeCredentialsError } from '../eks-auth/failure.ts';
+import type { NodeCredentials, NodeCredentialsKeeper } from '../eks-auth/node-credentials.ts';
 import type { AssumeRoleOutcome } from './assume-role.ts';
 import type { Workers } from './pool.ts';
 
@@ -10,10 +10,7 @@ export interface EksAuthCallerOptions {
   /** Make the calls. */
   readonly workers: Pick<Workers, 'assumeRole'>;
   /** The node's own, to sign with. */
-  readonly credentials: {
-    get(): Promise<NodeCredentials>;
-    refresh(): Promise<NodeCredentials>;
-  };
+  readonly credentials: Pick<NodeCredentialsKeeper, 'get' | 'refresh' | 'loadingFrom'>;
   /** Looks up the node's region. */
   readonly region: () => Promise<string>;
   /** Called with the service's time after each answer of the service itself. */
@@ -27,6 +24,7 @@ export interface EksAuthCallerOptions {
 export class EksAuthCaller {
   readonly #options: EksAuthCallerOptions;
   #region: Promise<string> | undefined;
+  #regionPending = false;
 
   constructor(options: EksAuthCallerOptions) {
     this.#options = options;
@@ -36,6 +34,18 @@ export class EksAuthCaller {
   warmUp(): void {
     this.#options.credentials.get().catch(() => undefined);
     this.#regionOnce().catch(() => undefined);
+  }
+
+  /** What calls wait for now, before they are made; undefined: nothing. */
+  get obstacle(): AssumeRoleFailure | undefined {
+    const { loadingFrom } = this.#options.credentials;
+    if (loadingFrom !== undefined) {
+      const message = `no AWS credentials on this node yet: waiting for ${loadingFrom}`;
+      return { kind: 'node-credentials', code: 'NodeCredentialsPending', message };
+    }
+    if (!this.#regionPending) return undefined;
+    const message = 'no AWS region yet: waiting for instance metadata';
+    return { kind: 'node-credentials', code: 'RegionPending', message };
   }
 
   /**
@@ -67,11 +77,20 @@ export class EksAuthCaller {
   }
 
   #regionOnce(): Promise<string> {
-    this.#region ??= this.#options.region().catch((error: unknown) => {
+    this.#region ??= this.#lookUpRegion();
+    return this.#region;
+  }
+
+  async #lookUpRegion(): Promise<string> {
+    this.#regionPending = true;
+    try {
+      return await this.#options.region();
+    } catch (error) {
       this.#region = undefined;
       throw error;
-    });
-    return this.#region;
+    } finally {
+      this.#regionPending = false;
+    }
   }
 }
 

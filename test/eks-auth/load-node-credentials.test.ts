@@ -89,8 +89,10 @@ t.test('the instance', async (t) => {
   const imds = await startImds(t);
   environment(t, { HOME: t.testdir(), AWS_EC2_METADATA_SERVICE_ENDPOINT: imds.url });
   const load = createCredentialsLoader({ warn: t.fail });
-  const loaded = await load();
+  const sources: string[] = [];
+  const loaded = await load((source) => void sources.push(source));
   t.match(loaded, { accessKeyId: 'ASIAINSTANCE', remote: true });
+  t.strictSame(sources, ['instance metadata'], 'it says what it waits for');
   t.ok((loaded.expiresAt ?? 0) > Date.now() + 3_600_000);
 
   delete imds.instance.role;

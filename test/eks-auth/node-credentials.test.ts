@@ -11,10 +11,12 @@ const MINUTE = 60_000;
 function keeper({ rotate = false } = {}) {
   const clock = new ManualClock();
   const loads: PromiseWithResolvers<LoadedCredentials>[] = [];
+  let tell: ((source: string) => void) | undefined;
   const credentials = new NodeCredentialsKeeper({
     clock,
     rotate,
-    load: () => {
+    load: (onSource) => {
+      tell = onSource;
       const load = Promise.withResolvers<LoadedCredentials>();
       loads.push(load);
       return load.promise;
@@ -44,7 +46,16 @@ function keeper({ rotate = false } = {}) {
     await answer(loaded);
     await first;
   };
-  return { clock, loads, credentials, of, ask, answer, begin };
+  return {
+    clock,
+    loads,
+    credentials,
+    of,
+    ask,
+    answer,
+    begin,
+    asks: (source: string) => tell?.(source),
+  };
 }
 
 t.test('one load serves all who ask', async (t) => {
@@ -192,4 +203,22 @@ t.test('a file that is being rewritten is not taken for a change of source', asy
   await answer(of('file again', 60 * MINUTE));
   t.match(await credentials.get(), { accessKeyId: 'file again' });
   credentials.stop();
+});
+
+t.test('it says what is waited for while there are none', async (t) => {
+  const { clock, credentials, of, ask, answer, asks } = keeper();
+  t.equal(credentials.loadingFrom, undefined);
+  void ask();
+  t.equal(credentials.loadingFrom, 'the environment and the shared files');
+  asks('instance metadata');
+  t.equal(credentials.loadingFrom, 'instance metadata');
+  await answer(of('first', 10 * MINUTE));
+  t.equal(credentials.loadingFrom, undefined);
+  await clock.advance(6 * MINUTE);
+  void ask();
+  t.equal(credentials.loadingFrom, undefined, 'those that are there serve while others are loaded');
+  await clock.advance(5 * MINUTE);
+  void ask();
+  t.equal(credentials.loadingFrom, 'the environment and the shared files', 'until they expire');
+  await answer(of('second'));
 });

@@ -13,6 +13,10 @@ import { ask, askUntilGiven, type Cluster, holds, startCluster } from './cluster
 
 /** Sessions that are wanted when EKS Auth is away: more than its recovery should meet at once. */
 const WANTED = 24;
+/** Sessions of a large node that are all wanted when EKS Auth comes back. */
+const CROWD = 250;
+/** Calls in progress at most at an EKS Auth that has just come back. */
+const MAX_AT_ONCE = 64;
 /** Calls a second, beside the first of each session, that look whether EKS Auth is back. */
 const PROBES = 6;
 /** Calls of one session in the few seconds that a trouble lasts. */
@@ -45,10 +49,13 @@ const TROUBLES: Readonly<Record<string, Trouble>> = {
         await simulator.recovered();
       };
     },
-    told: { code: /^ECONNREFUSED$/ },
+    told: { code: /^ECONNREFUSED$/, message: /connect ECONNREFUSED/ },
   },
   reset: { begin: injected({ kind: 'reset' }), told: { code: /^(ECONNRESET|UND_ERR_SOCKET)$/ } },
-  'a black hole': { begin: injected({ kind: 'black-hole' }), told: { code: /TIMEOUT/i } },
+  'a black hole': {
+    begin: injected({ kind: 'black-hole' }),
+    told: { code: /^ERR_EXCHANGE_TIMEOUT$/, message: /no complete answer within 1500 ms/ },
+  },
   '500': {
     begin: injected({ kind: 'internal-error' }),
     told: { code: /^InternalServerException$/, message: /Internal server error\./ },
@@ -59,9 +66,15 @@ const TROUBLES: Readonly<Record<string, Trouble>> = {
   },
   garbage: {
     begin: injected({ kind: 'garbage' }),
-    told: { message: /not an answer of EKS Auth/ },
+    told: { code: /^Http200$/, message: /not an answer of EKS Auth/ },
   },
-  'half a body': { begin: injected({ kind: 'half-body' }), told: { code: /./ } },
+  'half a body': {
+    begin: injected({ kind: 'half-body' }),
+    told: {
+      code: /^ERR_INCOMPLETE_ANSWER$/,
+      message: /the connection ended before the answer was complete/,
+    },
+  },
   'a missing field': {
     begin: injected({ kind: 'missing-field', field: 'credentials.sessionToken' }),
     told: { code: /^MalformedAnswer$/, message: /credentials\.sessionToken/ },
@@ -127,6 +140,38 @@ t.test('EKS Auth is away: another certificate', { buffered: true }, async (t) =>
     },
     told: { code: /CERT|SIGNATURE/ },
   });
+});
+
+t.test('EKS Auth comes back, and is not met by all who wait', { buffered: true }, async (t) => {
+  const cluster = await startCluster(t, { latency: 100, keyAlgorithm: 'ES256' });
+  const { simulator } = cluster;
+  cluster.associate('crowd');
+  const broker = await cluster.broker({
+    args: ['--session-scope=pod', '--connect-timeout=10s'],
+  });
+  const id = simulator.faults.add({ kind: 'unavailable' });
+  const pods = Array.from({ length: CROWD }, () => cluster.pod('crowd'));
+  const waiting = pods.map(({ token }) =>
+    askUntilGiven(broker, token, { within: 25_000, every: 1_000 }),
+  );
+  const wanted = 'pod_identity_broker_waiting_calls{priority="foreground"}';
+  const all = async () => ((await broker.metrics()).get(wanted) ?? 0) > CROWD - MAX_AT_ONCE;
+  t.ok(await holds(all, 10_000), 'most sessions wait for their turn');
+
+  simulator.resetCounts();
+  simulator.faults.clear(id);
+  const mendedAt = performance.now();
+  const replies = await Promise.all(waiting);
+  const took = (performance.now() - mendedAt) / 1_000;
+  t.ok(
+    replies.every(({ status }) => status === 200),
+    'all have credentials',
+  );
+  t.ok(took < 8, `within seconds: ${took.toFixed(1)}`);
+  const { assumeRole, peakInFlight } = simulator.counts();
+  t.ok(peakInFlight <= MAX_AT_ONCE, `at most ${peakInFlight} calls at once`);
+  t.ok(peakInFlight > 8, 'and yet not one by one');
+  t.ok(assumeRole.calls <= CROWD + 4, `${assumeRole.calls} calls for ${CROWD} sessions`);
 });
 
 /** Sessions live through a trouble, and come to life after it. */

@@ -155,35 +155,49 @@ t.test('a file that is replaced while its old credentials end', { buffered: true
   t.equal((await ask(broker, cluster.pod('late').token)).status, 200);
 });
 
-t.test('instance metadata that is slow', { buffered: true }, async (t) => {
-  const cluster = await startCluster(t);
-  cluster.associate('web');
-  const metadata = await startMetadata(t, cluster);
-  metadata.delay = 1_500;
-  const broker = await cluster.broker({
-    env: {
-      AWS_ACCESS_KEY_ID: undefined,
-      AWS_SECRET_ACCESS_KEY: undefined,
-      AWS_REGION: undefined,
-      AWS_EC2_METADATA_DISABLED: undefined,
-      AWS_EC2_METADATA_SERVICE_ENDPOINT: metadata.url,
-      AWS_SHARED_CREDENTIALS_FILE: '/nonexistent',
-      AWS_CONFIG_FILE: '/nonexistent',
-    },
+for (const [asked, code, message] of [
+  [
+    'the region, too',
+    'NoRegion',
+    /^no AWS region: set AWS_REGION \(instance metadata: .* did not answer within 1000 ms\)$/,
+  ],
+  [
+    'credentials alone',
+    'NodeCredentialsPending',
+    /^no AWS credentials on this node yet: waiting for instance metadata$/,
+  ],
+] as const) {
+  t.test(`instance metadata that is slow: ${asked}`, { buffered: true }, async (t) => {
+    const cluster = await startCluster(t);
+    cluster.associate('web');
+    const metadata = await startMetadata(t, cluster);
+    metadata.delay = 1_500;
+    const broker = await cluster.broker({
+      env: {
+        AWS_ACCESS_KEY_ID: undefined,
+        AWS_SECRET_ACCESS_KEY: undefined,
+        AWS_REGION: code === 'NoRegion' ? undefined : cluster.simulator.region,
+        AWS_EC2_METADATA_DISABLED: undefined,
+        AWS_EC2_METADATA_SERVICE_ENDPOINT: metadata.url,
+        AWS_SHARED_CREDENTIALS_FILE: '/nonexistent',
+        AWS_CONFIG_FILE: '/nonexistent',
+      },
+    });
+    const { token } = cluster.pod('web');
+    const told = await ask(broker, token);
+    t.equal(told.status, 503);
+    t.equal(told.body.code, code);
+    t.match(told.body.message, message, told.body.message);
+    t.equal(cluster.calls().length, 0);
+    metadata.delay = 300;
+    const served = await askAs(SDK.botocore, broker, token);
+    t.equal(served.status, 200, `served at try ${served.tries}`);
+    t.equal(cluster.calls('web').length, 1);
+    metadata.delay = 60_000;
+    cluster.associate('late');
+    t.equal((await ask(broker, cluster.pod('late').token)).status, 200, 'what is known goes on');
   });
-  const { token } = cluster.pod('web');
-  const told = await ask(broker, token);
-  t.equal(told.status, 503);
-  t.match(told.body.message, /./, told.body.message);
-  t.equal(cluster.calls().length, 0);
-  metadata.delay = 300;
-  const served = await askAs(SDK.botocore, broker, token);
-  t.equal(served.status, 200, `served at try ${served.tries}`);
-  t.equal(cluster.calls('web').length, 1);
-  metadata.delay = 60_000;
-  cluster.associate('late');
-  t.equal((await ask(broker, cluster.pod('late').token)).status, 200, 'what is known goes on');
-});
+}
 
 t.test("the node's role has lost its permission", { buffered: true }, async (t) => {
   const cluster = await startCluster(t);

@@ -15,6 +15,24 @@ t.test('a call that is overtaken is made again, and its late answer still counts
   t.equal(h.calls.length, 2);
 });
 
+t.test('a late refusal counts as well, and a late failure does not', async (t) => {
+  const h = new SessionsHarness();
+  const [refused, failed] = [h.pod('cart', 'cart-1'), h.pod('checkout', 'checkout-1')];
+  const first = h.fetch(refused);
+  await h.clock.advance(6_000);
+  t.equal(h.calls.length, 2);
+  h.calls[0]?.fail({ kind: 'refused', code: 'ResourceNotFoundException', status: 404 });
+  t.match(await first, { ok: false, failure: { code: 'ResourceNotFoundException' } });
+  const second = h.fetch(failed);
+  await h.clock.advance(6_000);
+  t.equal(h.calls.length, 4);
+  h.calls[2]?.fail({ kind: 'service', code: 'InternalServerException', status: 500 });
+  await h.clock.advance(100);
+  t.equal(h.calls.length, 4, 'the second call may still be answered');
+  h.calls[3]?.grant();
+  t.ok((await second).ok);
+});
+
 t.test('a late answer is not held up by the queue', async (t) => {
   const h = new SessionsHarness();
   const pending = h.fetch(h.pod('cart', 'cart-1'));
@@ -26,6 +44,37 @@ t.test('a late answer is not held up by the queue', async (t) => {
   t.ok((await pending).ok);
   t.equal(h.queue.waiting, 0);
   t.equal(h.calls.length, 1, 'the second call is not made');
+});
+
+t.test('a late answer shows that EKS Auth works again', async (t) => {
+  const h = new SessionsHarness();
+  const pending = h.fetch(h.pod('cart', 'cart-1'));
+  await h.clock.advance(5_900);
+  for (let call = 0; call < 10; call += 1) h.pace.ended('failed');
+  await h.clock.advance(200);
+  t.equal(h.queue.waiting, 1, 'the second call waits for its turn');
+  h.open(h.pod('checkout', 'checkout-1'));
+  t.equal(h.calls.length, 1, 'and so does another session');
+  h.calls[0]?.grant();
+  t.ok((await pending).ok);
+  t.equal(h.pace.mode, 'recovering');
+  t.equal(h.calls.length, 2, 'which need not wait any longer');
+});
+
+t.test('a call that was not made is not one that EKS Auth leaves unanswered', async (t) => {
+  const h = new SessionsHarness();
+  const opened = h.open(h.pod('cart', 'cart-1'));
+  if (opened.kind !== 'fetch') throw new Error('nothing is fetched');
+  const { flight } = opened.fetch;
+  h.obstacle = { kind: 'node-credentials', code: 'NodeCredentialsPending', message: 'waiting' };
+  t.equal(flight.reason, h.obstacle);
+  await h.clock.advance(6_000);
+  t.equal(flight.lastFailure, h.obstacle, 'also when it is made again');
+  h.obstacle = undefined;
+  await h.clock.advance(6_000);
+  t.match(flight.reason, { code: 'Unanswered' });
+  h.calls[0]?.grant();
+  t.ok((await opened.fetch.settled).ok);
 });
 
 t.test('a late answer ends the pause after a second call that failed', async (t) => {

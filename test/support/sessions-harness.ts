@@ -3,7 +3,9 @@ import type { RoleCredentials } from '../../src/eks-auth/assume-role.ts';
 import type { AssumeRoleFailure } from '../../src/eks-auth/failure.ts';
 import { CallPace } from '../../src/sessions/call-pace.ts';
 import { CallQueue } from '../../src/sessions/call-queue.ts';
-import { type Flight, Flights } from '../../src/sessions/flight.ts';
+import type { FetchFailure } from '../../src/sessions/failure.ts';
+import type { Flight } from '../../src/sessions/flight.ts';
+import { Flights } from '../../src/sessions/flights.ts';
 import type { LiveToken } from '../../src/sessions/recent-tokens.ts';
 import { RoleSessions, type SessionLookup } from '../../src/sessions/role-sessions.ts';
 import type { FetchOutcome, Session } from '../../src/sessions/session.ts';
@@ -78,6 +80,8 @@ export class SessionsHarness {
   lifetime = 6 * HOUR;
   /** Answers each call at once, where set. */
   auto: ((call: PendingCall) => void) | undefined;
+  /** What calls wait for before they reach EKS Auth. */
+  obstacle: FetchFailure | undefined;
   readonly #flights: TracedFlights;
   #serial = 0;
 
@@ -98,6 +102,7 @@ export class SessionsHarness {
       log,
       queue: this.queue,
       assumeRole: (token) => this.#assumeRole(token),
+      obstacle: () => this.obstacle,
       audience: AUDIENCE,
       flightTimeout,
       random,

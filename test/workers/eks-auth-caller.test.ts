@@ -20,6 +20,7 @@ function setUp() {
     outcome: refused,
     dies: undefined as Error | undefined,
     region: () => Promise.resolve('us-east-1'),
+    loadingFrom: undefined as string | undefined,
     credentials: (): Promise<NodeCredentials> =>
       Promise.resolve({ accessKeyId: `key-${asked.refreshed}`, secretAccessKey: 'example' }),
   };
@@ -32,6 +33,9 @@ function setUp() {
       },
     },
     credentials: {
+      get loadingFrom() {
+        return answers.loadingFrom;
+      },
       get: () => {
         asked.credentials += 1;
         return answers.credentials();
@@ -163,4 +167,23 @@ t.test('threads get the variables of outgoing calls, and no others', async (t) =
     }),
     { HTTPS_PROXY: 'http://proxy:3128', no_proxy: 'localhost', AWS_CA_BUNDLE: '/ca.pem' },
   );
+});
+
+t.test('it says what calls wait for', async (t) => {
+  const { caller, answers } = setUp();
+  t.equal(caller.obstacle, undefined);
+  const region = Promise.withResolvers<string>();
+  answers.region = () => region.promise;
+  answers.loadingFrom = 'instance metadata';
+  caller.warmUp();
+  t.match(caller.obstacle, {
+    kind: 'node-credentials',
+    code: 'NodeCredentialsPending',
+    message: 'no AWS credentials on this node yet: waiting for instance metadata',
+  });
+  answers.loadingFrom = undefined;
+  t.match(caller.obstacle, { kind: 'node-credentials', code: 'RegionPending' });
+  region.reject(new Error('no region'));
+  await settle();
+  t.equal(caller.obstacle, undefined, 'a look-up that has failed is the failure of a call');
 });

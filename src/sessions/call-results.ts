@@ -1,0 +1,41 @@
+import type { RoleCredentials } from '../eks-auth/assume-role.ts';
+import type { CallResult } from './call-pace.ts';
+import type { FetchFailure } from './failure.ts';
+import type { Session } from './session.ts';
+
+/** Tells from the outcomes of calls whether EKS Auth works. */
+export class CallResults {
+  /** Sessions that got wrong answers, since the last correct answer for any session. */
+  readonly #mismatched = new Set<string>();
+
+  /** What the outcome of a call for a session says about the service. */
+  of({ key }: Pick<Session, 'key'>, outcome: RoleCredentials | FetchFailure): CallResult {
+    if (!('kind' in outcome)) {
+      this.#mismatched.clear();
+      return 'answered';
+    }
+    if (outcome.kind !== 'mismatch') return resultOf(outcome);
+    // Wrong answers for one session are that session's problem; for several, the service's.
+    this.#mismatched.add(key);
+    return this.#mismatched.size > 1 ? 'failed' : 'answered';
+  }
+}
+
+function resultOf({ kind, status }: FetchFailure): CallResult {
+  switch (kind) {
+    // Without a status the request never reached EKS Auth, and the next one will not either.
+    case 'request':
+      return status === undefined ? 'failed' : 'answered';
+    case 'throttled':
+      return 'throttled';
+    case 'service':
+    case 'network':
+    case 'node-credentials':
+    // An unreadable answer says nothing about the session, but something is wrong with the service.
+    case 'malformed':
+      return 'failed';
+    // An answer about one session, good or bad, means that the service works.
+    default:
+      return 'answered';
+  }
+}

@@ -1,6 +1,7 @@
 import type { Clock, DurationMs, EpochMs, MonotonicMs } from '../clock.ts';
 import type { Basis, NodePod, NodePods } from '../kubernetes/node-pods.ts';
-import type { Found, PodLookup } from '../kubernetes/pod-lookup.ts';
+import type { PodFacts } from '../kubernetes/pod.ts';
+import type { LookupResult, PodLookup, SoughtPod } from '../kubernetes/pod-lookup.ts';
 import { canonicalAddress } from '../network/canonical-address.ts';
 import type { RepeatedFaults } from '../telemetry/repeated-faults.ts';
 import type { PodIdentity } from '../tokens/claims.ts';
@@ -160,7 +161,8 @@ export class PodGate {
 
   /**
    * Whether the table may be behind in what a request turns on: the addresses of a pod that has
-   * published none by what is known, and while the watch is cut, those of any pod.
+   * published none by what is known, or one that another pod has published after it, and while the
+   * watch is cut, those of any pod.
    */
   #isInDoubt(bearer: Bearer, address: string | undefined, pod: NodePod): boolean {
     const { clock, connected } = this.#options;
@@ -169,9 +171,9 @@ export class PodGate {
     const verdict = this.#verdict(pod, address);
     if (verdict === 'own-address') return false;
     const published = facts.hostNetwork || facts.addresses.length > 0;
-    const doubtful = published
-      ? isRefusal(verdict) && !connected()
-      : isRefusal(verdict) || !connected();
+    const doubtful = isRefusal(verdict)
+      ? !published || !connected() || this.#isContested(address, facts)
+      : !published && !connected();
     if (!doubtful) return false;
     return clock.elapsed() - (bearer.askedAt ?? Number.NEGATIVE_INFINITY) >= ASKED_AGAIN_AFTER;
   }
@@ -182,15 +184,11 @@ export class PodGate {
     address: string | undefined,
     known: NodePod,
   ): Promise<PodRefusal | undefined> {
-    const { pods, lookup, clock, connected, nodeName } = this.#options;
+    const { pods, clock, connected } = this.#options;
     const { podUid } = bearer.pod;
-    const { basis } = known;
     bearer.askedAt = clock.elapsed();
-    const found = await lookup.find(bearer.pod);
-    // What the watch has told meanwhile may be the later of the two.
-    if (basis.current && found.kind === 'pod') pods.put(found.facts);
-    const gone = found.kind === 'absent' || (found.kind === 'pod' && found.facts.node !== nodeName);
-    if (basis.current && gone) pods.remove(podUid);
+    const found = await this.#lookUp(bearer.pod, known);
+    await this.#lookUpHolders(bearer, address);
     const told = pods.find(podUid);
     if (told === undefined) return this.#refuse('not-on-node', bearer, address);
     const unpublished = !told.facts.hostNetwork && told.facts.addresses.length === 0;
@@ -199,6 +197,41 @@ export class PodGate {
       return undefined;
     }
     return this.#judge(bearer, address, told);
+  }
+
+  /** Asks the API server about a pod of the table, and has the table say what it says. */
+  async #lookUp(sought: SoughtPod, { basis }: NodePod): Promise<LookupResult> {
+    const { pods, lookup, nodeName } = this.#options;
+    const found = await lookup.find(sought);
+    // What the watch has told meanwhile may be the later of the two.
+    if (!basis.current || found.kind === 'away') return found;
+    if (found.kind === 'pod' && found.facts.node === nodeName) pods.put(found.facts);
+    else pods.remove(sought.podUid);
+    return found;
+  }
+
+  /**
+   * Asks about the pods that have a request's address, if it would be refused for their sake alone:
+   * what they have published may be out of date.
+   */
+  async #lookUpHolders(bearer: Bearer, address: string | undefined): Promise<void> {
+    const { pods } = this.#options;
+    const canonical = canonicalAddress(address ?? '');
+    const pod = pods.find(bearer.pod.podUid);
+    if (canonical === undefined || pod === undefined || pod.facts.hostNetwork) return;
+    if (this.#verdict(pod, address) !== 'wrong-address') return;
+    if (pod.facts.addresses.length > 0 && !this.#isContested(address, pod.facts)) return;
+    await Promise.all(
+      pods.holders(canonical).map((holder) => {
+        const { namespace, name, uid } = holder.facts;
+        return this.#lookUp({ namespace, pod: name, podUid: uid }, holder);
+      }),
+    );
+  }
+
+  /** Whether a pod has published an address that is another's by what is known. */
+  #isContested(address: string | undefined, { addresses, hostNetwork }: PodFacts): boolean {
+    return !hostNetwork && addresses.includes(canonicalAddress(address ?? '') ?? '');
   }
 
   /** Nobody can be asked: the token's signature alone decides, for a moment. */
@@ -285,4 +318,4 @@ function stands({ admission }: Bearer, address: string | undefined, now: EpochMs
   );
 }
 
-const ABSENT: Found = { kind: 'absent' };
+const ABSENT: LookupResult = { kind: 'absent' };

@@ -31,7 +31,7 @@ export type PodVerdict =
 
 /** Where addresses belong to. */
 export interface Surroundings {
-  readonly pods: Pick<NodePods, 'holder'>;
+  readonly pods: Pick<NodePods, 'holders'>;
   /** Whether an address, in canonical form, is the node's own. */
   readonly isOwn: (address: string) => boolean;
   /** An address that nobody has is refused. */
@@ -53,16 +53,16 @@ export function judgePod(
   if (facts.finished) return 'not-live';
   const unknown = strict ? 'unknown-address' : 'unknown-source';
   if (address === undefined) return unknown;
-  const holder = pods.holder(address);
+  const holders = pods.holders(address);
   if (facts.hostNetwork) {
-    return holder === undefined && isOwn(address) ? 'own-address' : 'wrong-address';
+    return holders.length === 0 && isOwn(address) ? 'own-address' : 'wrong-address';
   }
-  if (holder === pod) return 'own-address';
+  if (holders.includes(pod)) return 'own-address';
   if (isOwn(address)) return 'wrong-address';
   const unpublished = facts.addresses.length === 0;
   // What a pod had that is being taken away may be a new pod's before either is told.
-  const passedOn = unpublished && holder?.facts.deleting === true;
-  if (holder !== undefined && !passedOn) return 'wrong-address';
+  const passedOn = unpublished && holders.every((holder) => holder.facts.deleting);
+  if (holders.length > 0 && !passedOn) return 'wrong-address';
   return unpublished ? 'unpublished' : unknown;
 }
 

@@ -15,25 +15,33 @@ export interface NodePod {
   basis: Basis;
 }
 
+/** A pod that has published an address. */
+interface Claim {
+  readonly pod: NodePod;
+  /** Greater than that of what was published before; the same for all that one list told of. */
+  readonly order: number;
+}
+
 /** Pods held at most; a node has hundreds. What comes beyond is asked for when it is needed. */
-const MOST_PODS = 10_000;
+const MAX_PODS = 10_000;
 /** Pods that have left and are remembered, so that a late answer does not bring them back. */
-const MOST_REMEMBERED = 1_000;
+const MAX_REMEMBERED = 1_000;
 
 /** What {@link NodePods} is made from. */
 export interface NodePodsOptions {
   /** Called when a pod has left, or has ended for good. */
   readonly onLeft: (pod: PodFacts) => void;
-  /** Pods held at most. Default is 10,000. */
-  readonly most?: number | undefined;
+  /** The number of pods that are held. Default is 10,000. */
+  readonly maxPods?: number | undefined;
 }
 
 /** The pods of this node, by uid and by address. */
 export class NodePods {
   readonly #options: NodePodsOptions;
   readonly #pods = new Map<string, NodePod>();
-  /** Who holds an address now; pods on the host network and finished ones hold none. */
-  readonly #holders = new Map<string, NodePod>();
+  /** Who has published an address; pods on the host network and finished ones have none. */
+  readonly #claims = new Map<string, readonly Claim[]>();
+  #order = 0;
   readonly #left = new Set<string>();
   #basis: Basis = { current: true };
 
@@ -54,9 +62,25 @@ export class NodePods {
     return this.#pods.get(uid);
   }
 
-  /** The pod that an address belongs to now. */
-  holder(address: string): NodePod | undefined {
-    return this.#holders.get(address);
+  /**
+   * The pods that an address belongs to, as far as is known.
+   *
+   * Several can have published it: the status of a pod whose sandbox has ended keeps its address
+   * until the kubelet writes the next one, and the network plugin may have given it to another pod
+   * by then. It belongs to the pod that published it last. A list does not tell who that was: then
+   * it belongs to each of them, but not to one that is being taken away beside one that stays.
+   *
+   * @param address - In canonical form.
+   * @returns More than one only if that cannot be told.
+   */
+  holders(address: string): readonly NodePod[] {
+    const claims = this.#claims.get(address);
+    if (claims === undefined) return NOBODY;
+    if (claims.length === 1) return claims.map(({ pod }) => pod);
+    const last = Math.max(...claims.map(({ order }) => order));
+    const latest = claims.filter(({ order }) => order === last).map(({ pod }) => pod);
+    const staying = latest.filter(({ facts }) => !facts.deleting);
+    return staying.length > 0 ? staying : latest;
   }
 
   /** Whether a pod of this service account is on the node and has not ended. */
@@ -84,16 +108,25 @@ export class NodePods {
    * API server that is behind has it still.
    */
   put(facts: PodFacts): void {
+    this.#order += 1;
+    this.#put(facts);
+  }
+
+  #put(facts: PodFacts): void {
     if (this.#left.has(facts.uid)) return;
     const known = this.#pods.get(facts.uid);
     if (known !== undefined && same(known.facts, facts)) return;
-    if (known === undefined && this.#pods.size >= (this.#options.most ?? MOST_PODS)) return;
+    if (known === undefined && this.#pods.size >= (this.#options.maxPods ?? MAX_PODS)) return;
     const pod = known ?? { facts, basis: { current: true } };
     const before = pod.facts;
     this.#pods.set(facts.uid, pod);
-    if (known !== undefined) this.#release(pod);
+    const addresses = new Set(known === undefined ? [] : claimed(before));
+    for (const address of claimed(facts)) addresses.add(address);
+    const holders = [...addresses].flatMap((address) => this.holders(address));
     pod.facts = facts;
-    this.#claim(pod);
+    for (const address of addresses) this.#claim(address, pod);
+    // Whose address it was may have to be judged anew.
+    for (const holder of holders) renew(holder);
     this.#changed(pod);
     if (facts.finished && known !== undefined && !before.finished) this.#options.onLeft(facts);
   }
@@ -121,7 +154,7 @@ export class NodePods {
     this.#changed(pod);
     if (pod === undefined) return;
     this.#pods.delete(uid);
-    this.#release(pod);
+    for (const address of pod.facts.addresses) this.#release(address, pod);
     if (!pod.facts.finished) this.#options.onLeft(pod.facts);
   }
 
@@ -129,7 +162,8 @@ export class NodePods {
   replace(listed: ReadonlyMap<string, PodFacts>): void {
     // A list may be older than what was known, so a pod that it lacks may be there after all.
     for (const uid of [...this.#pods.keys()]) if (!listed.has(uid)) this.#drop(uid);
-    for (const facts of listed.values()) this.put(facts);
+    this.#order += 1;
+    for (const facts of listed.values()) this.#put(facts);
   }
 
   #changed(pod?: NodePod): void {
@@ -138,31 +172,26 @@ export class NodePods {
     this.#basis = { current: true };
   }
 
-  #claim(pod: NodePod): void {
-    const { facts } = pod;
-    if (facts.hostNetwork || facts.finished) return;
-    for (const address of facts.addresses) {
-      const holder = this.#holders.get(address);
-      if (holder !== undefined && !succeeds(pod, holder)) continue;
-      this.#holders.set(address, pod);
-      if (holder !== undefined) renew(holder);
+  /** Has a pod's claim to an address be what its facts say; one that stays keeps its order. */
+  #claim(address: string, pod: NodePod): void {
+    if (!claimed(pod.facts).includes(address)) {
+      this.#release(address, pod);
+      return;
     }
+    const claims = this.#claims.get(address) ?? [];
+    if (claims.some((claim) => claim.pod === pod)) return;
+    this.#claims.set(address, [...claims, { pod, order: this.#order }]);
   }
 
-  /** Gives up the pod's addresses; another that has published one as well holds it from now. */
-  #release(pod: NodePod): void {
-    for (const address of pod.facts.addresses) {
-      if (this.#holders.get(address) !== pod) continue;
-      this.#holders.delete(address);
-      for (const other of this.#pods.values()) {
-        if (other !== pod && other.facts.addresses.includes(address)) this.#claim(other);
-      }
-    }
+  #release(address: string, pod: NodePod): void {
+    const others = this.#claims.get(address)?.filter((claim) => claim.pod !== pod) ?? [];
+    if (others.length === 0) this.#claims.delete(address);
+    else this.#claims.set(address, others);
   }
 
   #remember(uid: string): void {
     this.#left.add(uid);
-    if (this.#left.size <= MOST_REMEMBERED) return;
+    if (this.#left.size <= MAX_REMEMBERED) return;
     for (const oldest of this.#left) {
       this.#left.delete(oldest);
       return;
@@ -176,14 +205,12 @@ function renew(pod: NodePod): void {
   pod.basis = { current: true };
 }
 
-/**
- * Whether an address that two pods have published is the first one's: a network plugin gives an
- * address to a new pod while the pod that had it is still being taken away.
- */
-function succeeds({ facts }: NodePod, { facts: other }: NodePod): boolean {
-  if (facts.deleting !== other.deleting) return other.deleting;
-  if (facts.createdAt !== other.createdAt) return facts.createdAt > other.createdAt;
-  return facts.uid > other.uid;
+const NOBODY: readonly NodePod[] = [];
+const NO_ADDRESSES: readonly string[] = [];
+
+/** The addresses that a pod has of its own. */
+function claimed({ hostNetwork, finished, addresses }: PodFacts): readonly string[] {
+  return hostNetwork || finished ? NO_ADDRESSES : addresses;
 }
 
 function same(a: PodFacts, b: PodFacts): boolean {

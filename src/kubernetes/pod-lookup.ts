@@ -7,13 +7,13 @@ import { type PodFacts, readPod } from './pod.ts';
 /** Within the time that clients wait, so that an API server that hangs costs nobody an answer. */
 const TIMEOUT: DurationMs = 1_000;
 /** Look-ups at once; further ones wait. */
-const MOST_AT_ONCE = 8;
-const MOST_WAITING = 256;
+const MAX_CONCURRENT = 8;
+const MAX_WAITING = 256;
 /** How long a pod that is not there stays so: a token is never issued before its pod is. */
-const ABSENT_FOR: DurationMs = 5_000;
-const MOST_ABSENT = 1_000;
+const ABSENT_TTL: DurationMs = 5_000;
+const MAX_ABSENT = 1_000;
 /** How long an API server that did not answer is not asked again. */
-const AWAY_FOR: DurationMs = 2_000;
+const AWAY_TTL: DurationMs = 2_000;
 
 /** Which pod is asked for, as its token says. */
 export interface SoughtPod {
@@ -23,7 +23,7 @@ export interface SoughtPod {
 }
 
 /** What the API server knows of a pod. */
-export type Found =
+export type LookupResult =
   | { readonly kind: 'pod'; readonly facts: PodFacts }
   /** There is no such pod, or another one has its name by now. */
   | { readonly kind: 'absent' }
@@ -35,13 +35,13 @@ export interface PodLookupOptions {
   readonly client: Pick<ApiClient, 'get'>;
   readonly clock: Clock;
   /** Called for each request to the API server with what came of it. */
-  readonly onLookup: (result: Found['kind']) => void;
+  readonly onLookup: (result: LookupResult['kind']) => void;
 }
 
 /** Asks the API server for single pods that the watch has not told of. */
 export class PodLookup {
   readonly #options: PodLookupOptions;
-  readonly #underWay = new Map<string, Promise<Found>>();
+  readonly #underWay = new Map<string, Promise<LookupResult>>();
   readonly #absent: LRUCache<string, DurationMs>;
   readonly #waiting: (() => void)[] = [];
   #running = 0;
@@ -49,7 +49,7 @@ export class PodLookup {
 
   constructor(options: PodLookupOptions) {
     this.#options = options;
-    this.#absent = new LRUCache({ max: MOST_ABSENT });
+    this.#absent = new LRUCache({ max: MAX_ABSENT });
   }
 
   /**
@@ -58,12 +58,12 @@ export class PodLookup {
    * @returns What is known without asking, where the pod was absent or the API server away a
    *   moment ago.
    */
-  find(sought: SoughtPod): Promise<Found> {
+  find(sought: SoughtPod): Promise<LookupResult> {
     const { podUid } = sought;
     const underWay = this.#underWay.get(podUid);
     if (underWay !== undefined) return underWay;
     if (this.#options.clock.elapsed() < (this.#absent.get(podUid) ?? 0)) return settled('absent');
-    if (this.#isAway || this.#waiting.length >= MOST_WAITING) return settled('away');
+    if (this.#isAway || this.#waiting.length >= MAX_WAITING) return settled('away');
     const started = this.#inTurn(sought).finally(() => this.#underWay.delete(podUid));
     this.#underWay.set(podUid, started);
     return started;
@@ -73,8 +73,8 @@ export class PodLookup {
     return this.#options.clock.elapsed() < this.#awayUntil;
   }
 
-  async #inTurn(sought: SoughtPod): Promise<Found> {
-    if (this.#running >= MOST_AT_ONCE) {
+  async #inTurn(sought: SoughtPod): Promise<LookupResult> {
+    if (this.#running >= MAX_CONCURRENT) {
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
     }
     this.#running += 1;
@@ -87,16 +87,18 @@ export class PodLookup {
     }
   }
 
-  async #ask({ namespace, pod, podUid }: SoughtPod): Promise<Found> {
+  async #ask({ namespace, pod, podUid }: SoughtPod): Promise<LookupResult> {
     const { clock, onLookup } = this.#options;
-    const found = await this.#get(namespace, pod, podUid).catch((): Found => ({ kind: 'away' }));
-    if (found.kind === 'away') this.#awayUntil = clock.elapsed() + AWAY_FOR;
-    if (found.kind === 'absent') this.#absent.set(podUid, clock.elapsed() + ABSENT_FOR);
+    const found = await this.#get(namespace, pod, podUid).catch(
+      (): LookupResult => ({ kind: 'away' }),
+    );
+    if (found.kind === 'away') this.#awayUntil = clock.elapsed() + AWAY_TTL;
+    if (found.kind === 'absent') this.#absent.set(podUid, clock.elapsed() + ABSENT_TTL);
     onLookup(found.kind);
     return found;
   }
 
-  async #get(namespace: string, name: string, uid: string): Promise<Found> {
+  async #get(namespace: string, name: string, uid: string): Promise<LookupResult> {
     const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${encodeURIComponent(name)}`;
     const limits = { timeout: TIMEOUT, maxBytes: MOST_OBJECT_BYTES };
     const { status, body } = await this.#options.client.get(path, limits);
@@ -108,6 +110,6 @@ export class PodLookup {
   }
 }
 
-function settled(kind: 'absent' | 'away'): Promise<Found> {
+function settled(kind: 'absent' | 'away'): Promise<LookupResult> {
   return Promise.resolve({ kind });
 }

@@ -1,4 +1,3 @@
-import type { EpochMs } from '../clock.ts';
 import { canonicalAddress } from '../network/canonical-address.ts';
 
 /** The few things about a pod that are kept; all else is dropped as soon as it is parsed. */
@@ -9,7 +8,6 @@ export interface PodFacts {
   readonly serviceAccount: string;
   /** Empty: it is not scheduled yet. */
   readonly node: string;
-  readonly createdAt: EpochMs;
   /** It shares the node's addresses and has none of its own. */
   readonly hostNetwork: boolean;
   /** Its containers have ended for good (phase `Succeeded` or `Failed`). */
@@ -21,9 +19,9 @@ export interface PodFacts {
 }
 
 /** Kubernetes gives a pod one address of each family. */
-const MOST_ADDRESSES = 16;
+const MAX_ADDRESSES = 16;
 /** Names and uids of Kubernetes are shorter. */
-const MOST_TEXT = 253;
+const MAX_TEXT_LENGTH = 253;
 
 /** The lists and objects below `metadata`, `spec` and `status` that {@link readPod} looks at. */
 export const LISTS_READ: readonly string[] = ['podIPs'];
@@ -45,14 +43,12 @@ export function readPod(value: unknown): PodFacts | undefined {
   if (metadata === undefined || spec === undefined) return undefined;
   const [uid, namespace, name] = [metadata.uid, metadata.namespace, metadata.name].map(text);
   if (uid === undefined || namespace === undefined || name === undefined) return undefined;
-  const createdAt = Date.parse(text(metadata.creationTimestamp) ?? '');
   return {
     uid,
     namespace,
     name,
     serviceAccount: text(spec.serviceAccountName) ?? 'default',
     node: text(spec.nodeName) ?? '',
-    createdAt: Number.isNaN(createdAt) ? 0 : createdAt,
     hostNetwork: spec.hostNetwork === true,
     finished: status.phase === 'Succeeded' || status.phase === 'Failed',
     deleting: typeof metadata.deletionTimestamp === 'string',
@@ -63,7 +59,7 @@ export function readPod(value: unknown): PodFacts | undefined {
 function addresses({ podIPs, podIP }: Readonly<Record<string, unknown>>): string[] {
   const listed = Array.isArray(podIPs) ? podIPs.map((one) => record(one)?.ip) : [];
   const found = new Set<string>();
-  for (const address of [...listed.slice(0, MOST_ADDRESSES), podIP]) {
+  for (const address of [...listed.slice(0, MAX_ADDRESSES), podIP]) {
     const canonical = canonicalAddress(text(address) ?? '');
     if (canonical !== undefined) found.add(canonical);
   }
@@ -72,7 +68,7 @@ function addresses({ podIPs, podIP }: Readonly<Record<string, unknown>>): string
 
 function text(value: unknown): string | undefined {
   // A copy: a slice would keep the whole document that it was cut from in memory.
-  return typeof value === 'string' && value !== '' && value.length <= MOST_TEXT
+  return typeof value === 'string' && value !== '' && value.length <= MAX_TEXT_LENGTH
     ? Buffer.from(value).toString()
     : undefined;
 }

@@ -3,7 +3,7 @@ import t from 'tap';
 import { type Bearer, PodGate, type PodGateOptions } from '../../src/identity/pod-gate.ts';
 import { NodePods } from '../../src/kubernetes/node-pods.ts';
 import type { PodFacts } from '../../src/kubernetes/pod.ts';
-import type { Found, SoughtPod } from '../../src/kubernetes/pod-lookup.ts';
+import type { LookupResult, SoughtPod } from '../../src/kubernetes/pod-lookup.ts';
 import { RepeatedFaults } from '../../src/telemetry/repeated-faults.ts';
 import { podFacts } from '../kubernetes/pods.ts';
 import { capturedLog } from '../support/captured-log.ts';
@@ -19,7 +19,7 @@ function setUp(options: Partial<PodGateOptions> = {}) {
   const pods = new NodePods({ onLeft: () => undefined });
   const findings: string[] = [];
   const asked: string[] = [];
-  const api: { answer: (sought: SoughtPod) => Promise<Found> } = {
+  const api: { answer: (sought: SoughtPod) => Promise<LookupResult> } = {
     answer: async () => ({ kind: 'absent' }),
   };
   const watch = { connected: true };
@@ -115,8 +115,12 @@ t.test('a pod that has published no address is judged by its life alone', async 
 });
 
 t.test('a new pod has the address of one that is being taken away', async (t) => {
-  const { pods, bearer, ask, findings, asked } = setUp();
+  const { pods, bearer, ask, findings, asked, api } = setUp();
   const address = { addresses: ['10.0.0.1'] };
+  api.answer = async ({ pod }) => ({
+    kind: 'pod',
+    facts: podFacts(pod, { ...address, deleting: pod === 'old' }),
+  });
   pods.put(podFacts('old', { ...address, deleting: true }));
   pods.put(podFacts('new'));
   pods.put(podFacts('other', { addresses: ['10.0.0.2'] }));
@@ -132,26 +136,86 @@ t.test('a new pod has the address of one that is being taken away', async (t) =>
 t.test('a pod without an address is asked about before it is refused', async (t) => {
   const { clock, pods, bearer, ask, asked, api, findings } = setUp();
   // Its address was another's until a moment ago, and the watch is behind in both.
-  pods.put(podFacts('old', { addresses: ['10.0.0.1'], createdAt: 1 }));
-  pods.put(podFacts('new', { createdAt: 2 }));
+  pods.put(podFacts('old', { addresses: ['10.0.0.1'] }));
+  pods.put(podFacts('new'));
   const fresh = bearer('new');
-  let answer: Found = { kind: 'pod', facts: podFacts('new', { createdAt: 2 }) };
-  api.answer = async () => answer;
+  let answer: LookupResult = { kind: 'pod', facts: podFacts('new') };
+  const old: LookupResult = {
+    kind: 'pod',
+    facts: podFacts('old', { addresses: ['10.0.0.1'] }),
+  };
+  api.answer = async ({ pod }) => (pod === 'new' ? answer : old);
   t.equal(await ask(fresh, '10.0.0.1'), 'wrong-address');
   t.equal(await ask(fresh, '10.0.0.1'), 'wrong-address');
-  t.strictSame(asked, ['new'], 'once a second');
+  t.strictSame(asked, ['new', 'old'], 'once a second, and so is the one that has the address');
   await clock.advance(1_000);
-  answer = { kind: 'pod', facts: podFacts('new', { createdAt: 2, addresses: ['10.0.0.1'] }) };
+  answer = { kind: 'pod', facts: podFacts('new', { addresses: ['10.0.0.1'] }) };
   t.equal(await ask(fresh, '10.0.0.1'), 'judged', 'it has published it');
   t.equal(await ask(fresh, '10.0.0.1'), 'hit');
-  t.strictSame(asked, ['new', 'new']);
+  t.strictSame(asked, ['new', 'old', 'new']);
   t.equal(await ask(bearer('old'), '10.0.0.1'), 'wrong-address', 'which is nobody else’s then');
   t.strictSame(findings, ['wrong-address', 'wrong-address', 'wrong-address']);
 
   pods.put(podFacts('gone'));
-  answer = { kind: 'absent' };
+  api.answer = async () => ({ kind: 'absent' });
   t.equal(await ask(bearer('gone'), '10.0.0.1'), 'not-on-node');
   t.equal(pods.find('uid-of-gone'), undefined);
+});
+
+t.test('an address that several pods have published', async (t) => {
+  const { clock, pods, bearer, ask, asked, api, findings } = setUp();
+  const address = { addresses: ['10.0.0.1'] };
+  const told = new Map<string, PodFacts>();
+  const put = (facts: PodFacts) => {
+    told.set(facts.name, facts);
+    pods.put(facts);
+  };
+  api.answer = async ({ pod }) => ({ kind: 'pod', facts: told.get(pod) as PodFacts });
+  put(podFacts('old', { addresses: ['10.0.0.9'] }));
+  put(podFacts('young', address));
+  const [old, young] = [bearer('old'), bearer('young')];
+  t.equal(await ask(young, '10.0.0.1'), 'hit');
+  // The sandbox of the younger one has ended. Its address goes to the older one, whose sandbox was
+  // started anew, before the kubelet has written anything about the younger one again.
+  put(podFacts('old', address));
+  t.equal(await ask(old, '10.0.0.1'), 'hit');
+  t.strictSame(findings, []);
+  t.equal(await ask(young, '10.0.0.1'), 'wrong-address', 'which had it before');
+  t.strictSame(asked, ['young', 'old'], 'both are asked about first');
+  t.equal(await ask(young, '10.0.0.1'), 'wrong-address');
+  t.equal(asked.length, 2, 'once a second');
+  t.equal(await ask(old, '10.0.0.1'), 'hit');
+  await clock.advance(1_000);
+  told.set('old', podFacts('old', { addresses: ['10.0.0.9'] }));
+  t.equal(
+    await ask(young, '10.0.0.1'),
+    'judged',
+    'it is its own if the other one’s is out of date',
+  );
+
+  const listed = setUp();
+  const both = ['a', 'b'].map((name) => podFacts(name, address));
+  listed.pods.replace(new Map(both.map((facts) => [facts.uid, facts])));
+  for (const name of ['a', 'b']) {
+    const found = await listed.ask(listed.bearer(name), '10.0.0.1');
+    t.equal(found, 'hit', 'a list does not say who has published it last');
+  }
+  t.strictSame(listed.findings, []);
+});
+
+t.test('a pod without an address is not refused because of what is out of date', async (t) => {
+  const { pods, bearer, ask, asked, api } = setUp();
+  pods.put(podFacts('old', { addresses: ['10.0.0.1'] }));
+  pods.put(podFacts('new'));
+  const addresses = ['10.0.0.9'];
+  api.answer = async ({ pod }) => ({
+    kind: 'pod',
+    facts: podFacts(pod, pod === 'old' ? { addresses } : {}),
+  });
+  t.equal(await ask(bearer('new'), '10.0.0.1'), 'judged');
+  t.strictSame(asked, ['new', 'old']);
+  api.answer = async () => ({ kind: 'away' });
+  t.equal(await ask(bearer('new'), '10.0.0.9'), 'wrong-address', 'but because of what is not');
 });
 
 t.test('while the watch is cut, a pod is asked about before it is refused', async (t) => {
@@ -185,11 +249,11 @@ t.test('while the watch is cut, a pod is asked about before it is refused', asyn
 
 t.test('what the watch tells meanwhile is later than an answer', async (t) => {
   const { pods, bearer, ask, api } = setUp();
-  pods.put(podFacts('a', { addresses: ['10.0.0.1'], createdAt: 1 }));
-  pods.put(podFacts('new', { createdAt: 2 }));
+  pods.put(podFacts('a', { addresses: ['10.0.0.1'] }));
+  pods.put(podFacts('new'));
   api.answer = async () => {
-    pods.put(podFacts('new', { createdAt: 2, addresses: ['10.0.0.8'] }));
-    return { kind: 'pod', facts: podFacts('new', { createdAt: 2, addresses: ['10.0.0.1'] }) };
+    pods.put(podFacts('new', { addresses: ['10.0.0.8'] }));
+    return { kind: 'pod', facts: podFacts('new', { addresses: ['10.0.0.1'] }) };
   };
   t.equal(await ask(bearer('new'), '10.0.0.1'), 'wrong-address');
   t.strictSame(pods.find('uid-of-new')?.facts.addresses, ['10.0.0.8']);
@@ -199,7 +263,7 @@ t.test('in audit nobody waits for a pod to be asked about', async (t) => {
   const { pods, bearer, gate, clock, api, findings } = setUp({ mode: 'audit' });
   pods.put(podFacts('a', { addresses: ['10.0.0.1'] }));
   pods.put(podFacts('new'));
-  const { promise, resolve } = Promise.withResolvers<Found>();
+  const { promise, resolve } = Promise.withResolvers<LookupResult>();
   api.answer = () => promise;
   t.equal(gate.admits(bearer('new'), '10.0.0.1', clock.now()), true);
   t.strictSame(findings, []);
@@ -383,19 +447,33 @@ t.test('a token is never served from an address that is another pod’s', async 
         const { pods, bearer, ask, api } = setUp({ strict });
         const bearers = new Map(POD_NAMES.map((name) => [name, bearer(name)]));
         const truth = new Map<string, PodFacts>();
+        const order = new Map<string, number>();
+        let events = 0;
         for (const one of steps) {
           if (one.kind === 'put') {
             const { kind, name, ...change } = one;
             // Who is gone does not come back.
             if (pods.hasLeft(`uid-of-${name}`)) continue;
             const facts = podFacts(name, { ...change, hostNetwork: onHost.includes(name) });
+            events += 1;
+            for (const address of ADDRESSES) {
+              const claimed = !facts.finished && facts.addresses.includes(address);
+              const key = `${name} ${address}`;
+              if (!claimed) order.delete(key);
+              else if (!order.has(key)) order.set(key, events);
+            }
             truth.set(name, facts);
             pods.put(facts);
           } else if (one.kind === 'remove') {
             truth.delete(one.name);
+            for (const address of ADDRESSES) order.delete(`${one.name} ${address}`);
             pods.remove(`uid-of-${one.name}`);
           } else {
-            api.answer = async () => ({ kind: one.away ? 'away' : 'absent' });
+            api.answer = async ({ pod }) => {
+              const facts = truth.get(pod);
+              if (one.away) return { kind: 'away' };
+              return facts === undefined ? { kind: 'absent' } : { kind: 'pod', facts };
+            };
             const outcome = await ask(bearers.get(one.name) as Bearer, one.address);
             const served = outcome === 'hit' || outcome === 'judged';
             if (!served) continue;
@@ -408,18 +486,18 @@ t.test('a token is never served from an address that is another pod’s', async 
             }
             if (pod.finished) return false;
             const address = one.address.replace('::ffff:', '');
-            const claimants = [...truth.values()].filter(
-              (other) => !other.hostNetwork && !other.finished && other.addresses.includes(address),
-            );
-            const own = claimants.includes(pod);
+            // Whose it is: the one that has published it last.
+            const [holder] = [...truth.values()]
+              .filter(({ name, hostNetwork }) => !hostNetwork && order.has(`${name} ${address}`))
+              .sort(
+                (one, other) =>
+                  (order.get(`${other.name} ${address}`) ?? 0) -
+                  (order.get(`${one.name} ${address}`) ?? 0),
+              );
+            const own = holder === pod;
             const passedOn =
-              !pod.hostNetwork &&
-              pod.addresses.length === 0 &&
-              claimants.every(({ deleting }) => deleting);
-            if (claimants.length > 0 && !own && !passedOn) return false;
-            if (own && pod.deleting && claimants.some((other) => !other.deleting)) {
-              return false;
-            }
+              !pod.hostNetwork && pod.addresses.length === 0 && holder?.deleting === true;
+            if (holder !== undefined && !own && !passedOn) return false;
             if (address === NODE_ADDRESS && !pod.hostNetwork) return false;
             if (pod.hostNetwork && address !== NODE_ADDRESS) return false;
             if (strict && !own && !pod.hostNetwork && pod.addresses.length > 0) return false;

@@ -4,14 +4,16 @@ import { NodePods } from '../../src/kubernetes/node-pods.ts';
 import type { PodFacts } from '../../src/kubernetes/pod.ts';
 import { podFacts } from './pods.ts';
 
-function table(most?: number) {
+function table(maxPods?: number) {
   const left: string[] = [];
-  const pods = new NodePods({ onLeft: ({ name }) => void left.push(name), most });
-  return { pods, left };
+  const pods = new NodePods({ onLeft: ({ name }) => void left.push(name), maxPods });
+  /** The names of those that an address belongs to. */
+  const holders = (address: string) => pods.holders(address).map(({ facts }) => facts.name);
+  return { pods, left, holders };
 }
 
 t.test('a pod from its coming to its going', async (t) => {
-  const { pods, left } = table();
+  const { pods, left, holders } = table();
   pods.put(podFacts('a'));
   t.equal(pods.size, 1);
   t.equal(pods.hasLive('shop', 'cart'), true);
@@ -20,25 +22,25 @@ t.test('a pod from its coming to its going', async (t) => {
   const before = pods.find('uid-of-a')?.basis;
   pods.put(podFacts('a', { addresses: ['10.0.0.1', 'fd00::1'] }));
   t.equal(before?.current, false, 'what was judged before is judged anew');
-  t.equal(pods.holder('10.0.0.1')?.facts.name, 'a');
-  t.equal(pods.holder('fd00::1')?.facts.name, 'a');
+  t.strictSame(holders('10.0.0.1'), ['a']);
+  t.strictSame(holders('fd00::1'), ['a']);
   pods.put(podFacts('a', { addresses: ['10.0.0.1', 'fd00::1'], deleting: true }));
-  t.equal(pods.holder('10.0.0.1')?.facts.name, 'a', 'terminating: still there');
+  t.strictSame(holders('10.0.0.1'), ['a'], 'terminating: still there');
   t.strictSame(left, []);
   pods.remove('uid-of-a');
   t.strictSame(left, ['a']);
-  t.equal(pods.holder('10.0.0.1'), undefined);
+  t.strictSame(holders('10.0.0.1'), []);
   t.equal(pods.hasLive('shop', 'cart'), false);
   t.equal(pods.hasLeft('uid-of-a'), true);
 });
 
 t.test('a pod that ends has left, once', async (t) => {
-  const { pods, left } = table();
+  const { pods, left, holders } = table();
   pods.put(podFacts('a', { addresses: ['10.0.0.1'] }));
   pods.put(podFacts('a', { addresses: ['10.0.0.1'], finished: true }));
   t.strictSame(left, ['a']);
   t.equal(pods.hasLive('shop', 'cart'), false);
-  t.equal(pods.holder('10.0.0.1'), undefined, 'its address may be the next one’s');
+  t.strictSame(holders('10.0.0.1'), [], 'its address may be the next one’s');
   pods.remove('uid-of-a');
   t.strictSame(left, ['a']);
 });
@@ -56,26 +58,45 @@ t.test('what is no news changes nothing', async (t) => {
   t.equal(own?.current, true, 'another pod is none of its business');
 });
 
-t.test('an address that two pods have published', async (t) => {
+t.test('an address that several pods have published', async (t) => {
   const address = { addresses: ['10.0.0.1'] };
-  const { pods } = table();
-  pods.put(podFacts('old', { ...address, deleting: true, createdAt: 5 }));
-  const basis = pods.find('uid-of-old')?.basis;
-  pods.put(podFacts('new', { ...address, createdAt: 5 }));
-  t.equal(pods.holder('10.0.0.1')?.facts.name, 'new', 'the one that is not going');
+  const { pods, holders } = table();
+  pods.put(podFacts('first', address));
+  const basis = pods.find('uid-of-first')?.basis;
+  pods.put(podFacts('second', address));
+  t.strictSame(holders('10.0.0.1'), ['second'], 'the one that has published it last');
   t.equal(basis?.current, false, 'what the other was judged by is not current');
-  pods.put(podFacts('newest', { ...address, createdAt: 9 }));
-  t.equal(pods.holder('10.0.0.1')?.facts.name, 'newest');
-  pods.remove('uid-of-newest');
-  t.equal(pods.holder('10.0.0.1')?.facts.name, 'new');
-  pods.remove('uid-of-new');
-  t.equal(pods.holder('10.0.0.1')?.facts.name, 'old');
+  pods.put(podFacts('first', { ...address, deleting: true }));
+  t.strictSame(holders('10.0.0.1'), ['second'], 'what is said again is no news');
+  pods.put(podFacts('first', { addresses: ['10.0.0.2'] }));
+  pods.put(podFacts('first', { ...address, deleting: true }));
+  t.strictSame(holders('10.0.0.1'), ['first'], 'but if it has been away');
+  pods.remove('uid-of-first');
+  t.strictSame(holders('10.0.0.1'), ['second']);
+  pods.put(podFacts('second', { ...address, finished: true }));
+  t.strictSame(holders('10.0.0.1'), []);
+});
+
+t.test('an address that several pods of one list have', async (t) => {
+  const address = { addresses: ['10.0.0.1'] };
+  const { pods, holders } = table();
+  const list = (...facts: PodFacts[]) => pods.replace(new Map(facts.map((one) => [one.uid, one])));
+  list(
+    podFacts('a', address),
+    podFacts('b', address),
+    podFacts('c', { ...address, deleting: true }),
+  );
+  t.strictSame(holders('10.0.0.1'), ['a', 'b'], 'all but those that are going');
+  list(podFacts('a', address), podFacts('b', address), podFacts('d', address));
+  t.strictSame(holders('10.0.0.1'), ['d'], 'it is in a later list only');
+  list(podFacts('b', { ...address, deleting: true }));
+  t.strictSame(holders('10.0.0.1'), ['b']);
 });
 
 t.test('host-network pods hold no address', async (t) => {
-  const { pods } = table();
+  const { pods, holders } = table();
   pods.put(podFacts('a', { addresses: ['10.0.0.1'], hostNetwork: true }));
-  t.equal(pods.holder('10.0.0.1'), undefined);
+  t.strictSame(holders('10.0.0.1'), []);
 });
 
 t.test('a new list', async (t) => {
@@ -120,27 +141,24 @@ t.test('whatever happens, an address is held by the one that it belongs to', asy
     name: names,
     gone: fc.boolean(),
     addresses,
-    createdAt: fc.integer({ min: 0, max: 2 }),
     hostNetwork: fc.boolean(),
     finished: fc.boolean(),
     deleting: fc.boolean(),
   });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 30 }), (steps) => {
-      const { pods } = table();
+      const { pods, holders } = table();
       const truth = new Map<string, PodFacts>();
+      // Who has published an address, in this order.
+      const published = new Map<string, string[]>();
       let lives = 0;
       for (const { name, gone, ...change } of steps) {
-        // When a pod was made and how it is connected never changes.
-        // And who is gone does not come back: another has its name.
+        // How a pod is connected never changes, and who is gone does not come back: another has its
+        // name.
         const before = truth.get(name);
         lives += 1;
-        const {
-          createdAt = change.createdAt,
-          hostNetwork = change.hostNetwork,
-          uid = `${name}-${lives}`,
-        } = before ?? {};
-        const facts = podFacts(name, { ...change, createdAt, hostNetwork, uid });
+        const { hostNetwork = change.hostNetwork, uid = `${name}-${lives}` } = before ?? {};
+        const facts = podFacts(name, { ...change, hostNetwork, uid });
         if (gone) {
           truth.delete(name);
           if (before !== undefined) pods.remove(facts.uid);
@@ -148,16 +166,17 @@ t.test('whatever happens, an address is held by the one that it belongs to', asy
           truth.set(name, facts);
           pods.put(facts);
         }
+        const claimed = gone || hostNetwork || facts.finished ? [] : facts.addresses;
         for (const address of ['10.0.0.1', '10.0.0.2', 'fd00::1']) {
-          const [holder] = [...truth.values()]
-            .filter((one) => !one.hostNetwork && !one.finished && one.addresses.includes(address))
-            .sort(
-              (a, b) =>
-                Number(a.deleting) - Number(b.deleting) ||
-                b.createdAt - a.createdAt ||
-                (a.uid < b.uid ? 1 : -1),
-            );
-          if (pods.holder(address)?.facts.uid !== holder?.uid) return false;
+          const order = published.get(address) ?? [];
+          const others = order.filter((other) => other !== name);
+          const next = claimed.includes(address)
+            ? order.includes(name)
+              ? order
+              : [...others, name]
+            : others;
+          published.set(address, next);
+          if (holders(address).join() !== next.slice(-1).join()) return false;
         }
       }
       return pods.size === truth.size;

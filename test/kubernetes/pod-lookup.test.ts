@@ -1,5 +1,5 @@
 import t from 'tap';
-import { type Found, PodLookup } from '../../src/kubernetes/pod-lookup.ts';
+import { type LookupResult, PodLookup } from '../../src/kubernetes/pod-lookup.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 import { podObject } from './pods.ts';
 
@@ -9,7 +9,7 @@ const sought = (pod: string) => ({ namespace: 'shop', pod, podUid: `uid-of-${pod
 function setUp() {
   const clock = new ManualClock();
   const asked: string[] = [];
-  const results: Found['kind'][] = [];
+  const results: LookupResult['kind'][] = [];
   const open: ((status: number, body: unknown) => void)[] = [];
   const fail: ((error: Error) => void)[] = [];
   const lookup = new PodLookup({

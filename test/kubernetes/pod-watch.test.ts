@@ -70,7 +70,7 @@ t.test('a list, and what comes after it', async (t) => {
   });
   await watch.settled;
   await knows('a', 'c');
-  t.equal(pods.holder('10.0.0.3')?.facts.name, 'c');
+  t.equal(pods.holders('10.0.0.3')[0]?.facts.name, 'c');
   t.equal(watch.connected, true);
   const [first, second] = asked.map((path) => new URL(path, 'http://api'));
   t.equal(first?.pathname, '/api/v1/pods');

@@ -8,7 +8,6 @@ export function podFacts(name: string, change: Partial<PodFacts> = {}): PodFacts
     name,
     serviceAccount: 'cart',
     node: 'node-1',
-    createdAt: 0,
     hostNetwork: false,
     finished: false,
     deleting: false,

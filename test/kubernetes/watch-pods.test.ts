@@ -141,6 +141,34 @@ t.test('the pods of this node', { skip, timeout: 400_000 }, async (t) => {
     for (const pod of [a, next, elsewhere]) await pod.delete();
   });
 
+  await t.test('an address that goes to another pod before the kubelet says so', async (t) => {
+    const { broker } = await startWatching(t, 'enforce');
+    const [old, young] = [
+      await api.pod({ addresses: ['127.1.0.1'] }),
+      await api.pod({ addresses: ['127.1.0.2'] }),
+    ];
+    const [ofOld, ofYoung] = [await old.token(), await young.token()];
+    await becomes(broker, '127.1.0.1', ofOld, 200);
+    await becomes(broker, '127.1.0.2', ofYoung, 200);
+    // The younger one's sandbox has ended, its status is of before; the older one's new sandbox
+    // has its address.
+    await old.status({ addresses: ['127.1.0.2'] });
+    await becomes(broker, '127.1.0.2', ofOld, 200);
+    await becomes(broker, '127.1.0.2', ofYoung, 403);
+    t.equal(await statusFrom(broker, '127.1.0.2', ofOld), 200);
+    await young.status({ addresses: ['127.1.0.3'] });
+    await becomes(broker, '127.1.0.3', ofYoung, 200);
+    await broker.stop();
+
+    // Both list it again, and a broker that is started now cannot tell since when.
+    await young.status({ addresses: ['127.1.0.2'] });
+    const again = await startWatching(t, 'enforce');
+    t.equal(await statusFrom(again.broker, '127.1.0.2', ofOld), 200);
+    t.equal(await statusFrom(again.broker, '127.1.0.2', ofYoung), 200);
+    t.equal(await again.figure(`${FINDINGS}{finding="wrong-address"}`), 0);
+    for (const pod of [old, young]) await pod.delete();
+  });
+
   await t.test('a session goes with its last pod', async (t) => {
     const { broker, figure } = await startWatching(t, 'audit');
     const pod = await api.pod({ serviceAccount: 'till', addresses: ['127.1.0.1'] });

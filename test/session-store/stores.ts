@@ -131,7 +131,7 @@ export async function startStore(
     clusterName: 'production',
     audience: AUDIENCE,
     longestFetch: 30_000,
-    maxSessions: 100,
+    maxSessions: 1_000,
     holder,
     onCommand: (purpose, result) => {
       if (purpose === 'load' && result === 'ok') node.loads += 1;

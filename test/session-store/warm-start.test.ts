@@ -3,8 +3,12 @@ import t from 'tap';
 import { ManualClock } from '../support/manual-clock.ts';
 import { needsProgram } from '../support/needs.ts';
 import { keyFile, startRedis } from '../support/redis-server.ts';
+import { openSlowDoor } from '../support/slow-door.ts';
 import { until } from '../support/until.ts';
 import { startStore, written } from './stores.ts';
+
+/** The pods of a large node, each with a session of its own. */
+const SESSIONS = 250;
 
 t.test('a Redis that takes connections and says nothing is waited for 200 ms', async (t) => {
   const sockets: Socket[] = [];
@@ -54,5 +58,36 @@ t.test(
       await clock.advance(0);
       return ready;
     }, 'it is ready');
+  },
+);
+
+t.test(
+  'sessions that take longer to come are taken in later',
+  { skip: needsProgram('redis-server') },
+  async (t) => {
+    const redis = await startRedis(t);
+    const key = keyFile(t);
+    const first = await startStore(t, { url: redis.url, keyFile: key });
+    await first.closed();
+    await Promise.all(Array.from({ length: SESSIONS }, (_, index) => first.fetch(`app-${index}`)));
+    await written(first);
+    const door = await openSlowDoor(t, redis.port);
+    // Several answers, one after the other, are needed to load anything.
+    door.delay = 300;
+    const clock = new ManualClock(Date.now());
+    const url = `redis://127.0.0.1:${door.port}`;
+    const next = await startStore(t, { url, keyFile: key, clock });
+    await until(async () => {
+      await clock.advance(0);
+      return next.store.state.circuit === 'closed';
+    }, 'Redis can be asked');
+    let ready = false;
+    void next.started.then(() => {
+      ready = true;
+    });
+    await clock.advance(200);
+    t.ok(ready);
+    t.equal(next.held.size, 0);
+    await until(() => next.held.size === SESSIONS, 'all of them are there');
   },
 );

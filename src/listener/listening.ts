@@ -4,7 +4,7 @@ import type { Log } from '../telemetry/log.ts';
 import { portHolder } from './port-holder.ts';
 
 /** How often a port that is taken is tried again. */
-const RETRY_INTERVAL: DurationMs = 500;
+const RETRY_INTERVAL: DurationMs = 250;
 
 /** An address that cannot be listened on, for a reason that waiting does not mend. */
 export class ListenError extends Error {
@@ -44,7 +44,7 @@ export interface ListenOptions {
 }
 
 /**
- * Listens on an address. While the port is taken it is tried again every half second, and
+ * Listens on an address. While the port is taken it is tried again four times a second, and
  * the log says so once, with who holds it where that can be seen.
  *
  * @returns Whether it listens; false when `signal` came first.

@@ -1,3 +1,4 @@
+import { constants } from 'node:os';
 import { relative } from 'node:path';
 import { BrokenRunError } from './harness/broken-run.ts';
 import { separateCores } from './harness/cores.ts';
@@ -94,7 +95,9 @@ if (options.help) {
   process.stdout.write(USAGE);
 } else {
   // A run that is given up has to end what it has started; that happens on the way out.
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => process.exit(128 + constants.signals[signal]));
+  }
   try {
     const tracing = options.trace ? await startTracing(options.results) : undefined;
     show(await measure(options, tracing), options.results);

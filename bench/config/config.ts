@@ -146,10 +146,19 @@ export interface ConfigChanges {
  * @throws TypeError that names the field.
  */
 export function readConfig(file: string, changes: ConfigChanges): BenchConfig {
-  const { quick, ...rest } = record(JSON.parse(readFileSync(file, 'utf8')), 'the configuration');
+  const { quick, ...rest } = record(parseFile(file), 'the configuration');
   const config = changes.quick && quick !== undefined ? merge(rest, record(quick, 'quick')) : rest;
   for (const change of changes.set) setField(config, change);
   return readShape(config, '');
+}
+
+function parseFile(file: string): unknown {
+  const text = readFileSync(file, 'utf8');
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new TypeError(`${file} is not JSON: ${(error as Error).message}`);
+  }
 }
 
 function merge(
@@ -173,11 +182,13 @@ function setField(config: Record<string, unknown>, change: string): void {
   const last = keys.pop() as string;
   let target = config;
   for (const key of keys) {
-    const below = target[key];
+    const below = Object.hasOwn(target, key) ? target[key] : undefined;
     if (!isRecord(below)) throw new TypeError(`${path} is not known`);
     target = below;
   }
-  target[last] = parseValue(text);
+  // A plain assignment to `__proto__` would not make a field, which then could not be refused.
+  const field = { value: parseValue(text), enumerable: true, writable: true, configurable: true };
+  Object.defineProperty(target, last, field);
 }
 
 function parseValue(text: string): unknown {

@@ -6,12 +6,13 @@ import { startCluster } from '../harness/cluster.ts';
 import { createServiceAccounts, morePods } from '../harness/pods.ts';
 import { checkAnswers } from '../harness/right-answers.ts';
 import { percentile } from '../harness/statistics.ts';
-import { podAddress, tryOnce } from '../load/one-try.ts';
+import { podAddress } from '../load/one-try.ts';
 import { startLoad } from '../load/start-load.ts';
 import type { Hit, SteadyHits } from '../load/steady-hits.ts';
 import { count, milliseconds } from '../report/format.ts';
 import type { Bench, Scenario } from '../scenario.ts';
 import { type LateHit, withLateness } from './burst-lateness.ts';
+import { askAll } from './hit-path-servers.ts';
 
 /** The least that is asked for of hits during a burst. */
 const ASKED_FOR_MS = 50;
@@ -130,12 +131,8 @@ async function measure(bench: Bench): Promise<Burst> {
   progress('creating pods');
   const serviceAccounts = await createServiceAccounts(simulator, plan.serviceAccounts);
   const known = await morePods(simulator, serviceAccounts, plan.pods);
-  const bodies = new Set<string>();
-  for (const { token } of known) {
-    const { status, body } = await tryOnce(broker.address, token, { patience: 10_000 });
-    if (status !== 200) throw new BrokenRunError(`a pod was answered ${status}: ${body}`);
-    bodies.add(body);
-  }
+  const warm = await askAll(broker.address, known);
+  await checkAnswers(simulator, warm);
   const fresh = await morePods(simulator, serviceAccounts, plan.newTokens);
   using hitting = await startLoad('first');
   using clients = await startLoad('last');
@@ -145,7 +142,7 @@ async function measure(bench: Bench): Promise<Burst> {
     kind: 'steady',
     target: broker.address,
     tokens: known.map(({ token }) => token),
-    bodies: [...bodies],
+    bodies: warm.map(({ body }) => body),
     connections: plan.connections,
     perSecond: plan.hitsPerSecond,
     seconds: plan.seconds,

@@ -62,8 +62,10 @@ export async function hitTurn(
   const result = await run(load);
   const after = readings(pids, cores);
   const { requests, failed, refused, bytes, seconds } = result;
-  if ((failed > 0 || refused > 0) && server.name !== 'peer') {
-    throw new BrokenRunError(`${server.name}: ${failed} requests failed, ${refused} were refused`);
+  if ((failed > 0 || refused > 0 || requests === 0) && server.name !== 'peer') {
+    throw new BrokenRunError(
+      `${server.name}: of ${requests} requests ${failed} failed, ${refused} were refused`,
+    );
   }
   const busy = {
     targetBusy: before.target && after.target && busyPart(before.target, after.target),
@@ -73,7 +75,8 @@ export async function hitTurn(
   return {
     ...result,
     requestsPerSecond: Math.max(0, requests - refused) / seconds,
-    cpuMicroseconds: pids === undefined ? undefined : (after.cpu - before.cpu) / requests,
+    cpuMicroseconds:
+      pids === undefined || requests === 0 ? undefined : (after.cpu - before.cpu) / requests,
     ...busy,
     disturbance: disturbance(before, after, seconds),
     boundByLoad: isBoundByLoad({

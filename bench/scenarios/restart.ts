@@ -95,7 +95,7 @@ async function restarted(
   // Under load: whoever is on the way meanwhile comes back.
   const load = runClients(address, clientsOf(pods.slice(0, 50)));
   process.kill(first.pid, signal);
-  while (!first.process.ended()) await pause(5);
+  await until(async () => first.process.ended(), `the end after ${signal}`, 5);
   const began = performance.now();
   const answered = firstAnswer(address, pods[0] as RemotePod, began);
   await using second = await start();
@@ -127,11 +127,18 @@ async function firstAnswer(address: Address, pod: RemotePod, began: number): Pro
 }
 
 /** Waits until nothing is left to be written. */
-async function written(broker: Broker): Promise<void> {
-  for (;;) {
-    const waiting = (await broker.metrics()).get('pod_identity_broker_redis_writes_waiting');
-    if (waiting === 0) return;
-    await pause(20);
+function written(broker: Broker): Promise<void> {
+  const isWritten = async () =>
+    (await broker.metrics()).get('pod_identity_broker_redis_writes_waiting') === 0;
+  return until(isWritten, 'the last write to Redis', 20);
+}
+
+/** @throws BrokenRunError - It does not hold within half a minute. */
+async function until(holds: () => Promise<boolean>, what: string, interval: number): Promise<void> {
+  const deadline = performance.now() + 30_000;
+  while (!(await holds())) {
+    if (performance.now() > deadline) throw new BrokenRunError(`waited in vain for ${what}`);
+    await pause(interval);
   }
 }
 
@@ -147,7 +154,10 @@ async function wave(
   const before = (await simulator.counts()).assumeRole.calls;
   const results = await runClients(address, clientsOf(pods));
   const failed = results.find(({ status }) => status !== 200);
-  if (failed !== undefined) throw new BrokenRunError(`a pod was answered ${failed.status}`);
+  if (failed !== undefined) {
+    const { status, failure, body } = failed;
+    throw new BrokenRunError(`a pod was answered ${status}: ${failure ?? body}`);
+  }
   await checkAnswers(
     simulator,
     results.map(({ body }, index) => ({ pod: pods[index] as RemotePod, body })),

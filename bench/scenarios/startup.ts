@@ -1,9 +1,13 @@
+import type { RemotePod } from '../../src/simulator/control-client.ts';
 import { startBroker } from '../harness/broker.ts';
 import { startCluster } from '../harness/cluster.ts';
+import { createPods } from '../harness/pods.ts';
 import { residentKiB } from '../harness/process-stats.ts';
+import { checkAnswers } from '../harness/right-answers.ts';
 import { spread } from '../harness/statistics.ts';
 import { milliseconds } from '../report/format.ts';
 import type { Scenario } from '../scenario.ts';
+import { askAll } from './hit-path-servers.ts';
 
 /** From exec until the program is ready, and what it holds then. */
 export const startup: Scenario = {
@@ -12,6 +16,7 @@ export const startup: Scenario = {
   async run(bench) {
     const { config, cores, progress } = bench;
     await using cluster = await startCluster({ seed: config.seed });
+    const [pod] = await createPods(cluster.simulator, { pods: 1, serviceAccounts: 1 });
     const { runs } = config.startup;
     const times: number[] = [];
     const resident: number[] = [];
@@ -21,9 +26,12 @@ export const startup: Scenario = {
         core: cores?.target,
         probeInterval: 2,
       });
+      const mib = residentKiB(broker.pid) / 1_024;
+      // What is ready has to be able to answer.
+      await checkAnswers(cluster.simulator, await askAll(broker.address, [pod as RemotePod]));
       if (run === 0) continue;
       times.push(broker.readyAfter);
-      resident.push(residentKiB(broker.pid) / 1_024);
+      resident.push(mib);
       progress(`run ${run} of ${runs}: ready after ${milliseconds(broker.readyAfter)}`);
     }
     const time = spread(times);

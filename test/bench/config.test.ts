@@ -38,11 +38,22 @@ t.test('what is wrong is named', async (t) => {
     'density.latency=80': /^density\.latency must be an object/,
     'storm.quota=null': /^storm\.quota must be an object/,
     'nothing.rounds=1': /^nothing\.rounds is not known/,
+    '__proto__.rounds=1': /^__proto__\.rounds is not known/,
+    '__proto__=1': /^__proto__ is not known/,
+    'toString.name=1': /^toString\.name is not known/,
     rounds: /^--set takes key=value, not "rounds"/,
   };
   for (const [set, complaint] of Object.entries(wrong)) {
     t.throws(() => readConfig(SHIPPED, { quick: false, set: [set] }), { message: complaint }, set);
   }
+});
+
+t.test('a file that is not JSON is named', async (t) => {
+  const file = join(t.testdir(), 'config.json');
+  writeFileSync(file, '{"seed": 1');
+  t.throws(() => readConfig(file, { quick: false, set: [] }), {
+    message: /config\.json is not JSON: /,
+  });
 });
 
 t.test('a file without a field', async (t) => {

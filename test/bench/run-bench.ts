@@ -14,11 +14,26 @@ export interface BenchRun {
   readonly stderr: string;
 }
 
+/** A run that is under way. */
+export interface RunningBench {
+  readonly pid: number;
+  readonly ended: Promise<BenchRun>;
+  signal(signal: NodeJS.Signals): void;
+}
+
 /** Runs the suite on the sources, in an environment of its own. */
-export async function runBench(
+export function runBench(
   args: readonly string[],
   env: NodeJS.ProcessEnv = process.env,
 ): Promise<BenchRun> {
+  return startBench(args, env).ended;
+}
+
+/** Starts the suite on the sources. */
+export function startBench(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = process.env,
+): RunningBench {
   const child = spawn(process.execPath, ['bench/main.ts', ...args], { cwd: ROOT, env });
   const output = { stdout: '', stderr: '' };
   for (const stream of ['stdout', 'stderr'] as const) {
@@ -26,8 +41,8 @@ export async function runBench(
       output[stream] += text;
     });
   }
-  const [code] = (await once(child, 'close')) as [number | null];
-  return { code, ...output };
+  const ended = once(child, 'close').then(([code]) => ({ code: code as number | null, ...output }));
+  return { pid: child.pid ?? 0, ended, signal: (signal) => void child.kill(signal) };
 }
 
 /** The only run's results of a directory. */

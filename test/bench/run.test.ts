@@ -1,7 +1,8 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { programHere, readResults, runBench } from './run-bench.ts';
+import { until } from '../support/until.ts';
+import { programHere, readResults, runBench, startBench } from './run-bench.ts';
 
 const SOURCES = ['--program', 'src/main.ts'];
 const SMALL = [
@@ -83,6 +84,27 @@ t.test('what else is under way ends with a broken run', async (t) => {
   t.ok(performance.now() - startedAt < 120_000, 'the other scopes would take an hour');
 });
 
+t.test('an interrupted run leaves nothing behind', async (t) => {
+  const directory = join(t.testdir(), 'none');
+  const run = startBench([
+    ...['--scenario', 'rotation', '--set', 'rotation.pods=4', '--set', 'rotation.seconds=3600'],
+    ...[...SOURCES, '--results', directory],
+  ]);
+  // Three brokers, and a process with their simulated EKSs.
+  let started: number[] = [];
+  const all = () => {
+    started = childrenOf(run.pid);
+    return started.length >= 4;
+  };
+  await until(all, 'brokers');
+  run.signal('SIGINT');
+  const { code, stdout } = await run.ended;
+  t.equal(code, 130);
+  t.equal(stdout, '');
+  t.notOk(existsSync(directory), 'no half result');
+  await until(() => started.every((pid) => !isRunning(pid)), 'the end of all processes');
+});
+
 t.test('a scenario that cannot be run says why', async (t) => {
   const directory = t.testdir();
   const { code, stdout, stderr } = await runBench(
@@ -101,3 +123,15 @@ t.test('a wrong command line says which word', async (t) => {
   t.equal(stdout, '');
   t.equal(stderr, 'error: density.combinations must have at least one entry\n');
 });
+
+/** Processes that a process has started and that still run. */
+function childrenOf(pid: number): number[] {
+  const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
+  return text === '' ? [] : text.split(' ').map(Number);
+}
+
+/** Whether a process is there and has not ended; a zombie has. */
+function isRunning(pid: number): boolean {
+  const file = `/proc/${pid}/stat`;
+  return existsSync(file) && !/\) Z /.test(readFileSync(file, 'utf8'));
+}

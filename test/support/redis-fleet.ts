@@ -16,10 +16,28 @@ export interface Fleet {
   get(index: number, serviceAccount?: string): Promise<{ status: number; key: string }>;
 }
 
-/** Brokers of several nodes. Their budget is for machines on which Redis has to wait for a core. */
+/** How to start a fleet. */
+export interface FleetOptions {
+  /** Of EKS Auth, in milliseconds; default 50. */
+  readonly latency?: number;
+  /** Default is 4. */
+  readonly nodes?: number;
+  /**
+   * `--redis-budget`; default is that of the flag. A fleet that keeps more processes busy than the
+   * machine has cores needs a longer one: Redis waits for a core as well, and whoever does not wait
+   * for it makes a call of its own.
+   */
+  readonly budget?: string | undefined;
+  /** Flags of all brokers. */
+  readonly args?: readonly string[];
+  /** Further flags of each. */
+  readonly own?: readonly (readonly string[])[];
+}
+
+/** Starts brokers on several nodes, which share one Redis. */
 export async function startFleet(
   t: Test,
-  { latency = 50, nodes = 4, args = [] as readonly string[], own = [] as string[][] } = {},
+  { latency = 50, nodes = 4, budget, args = [], own = [] }: FleetOptions = {},
 ): Promise<Fleet> {
   const cluster = await startCluster(t, { latency });
   const redis = await startRedis(t);
@@ -34,7 +52,7 @@ export async function startFleet(
           `--redis-url=${redis.url}`,
           `--redis-key-file=${key}`,
           '--redis-sharing=cluster',
-          '--redis-budget=2s',
+          ...(budget === undefined ? [] : [`--redis-budget=${budget}`]),
           '--client-wait=15s',
           ...args,
           ...(own[node] ?? []),

@@ -6,6 +6,9 @@ import { wholeNumber } from '../config/values.ts';
 import type { Log } from '../telemetry/log.ts';
 import { adminSocketOption } from './admin-option.ts';
 
+/** The variable behind `--server-uid`. */
+export const SERVER_UID_VARIABLE = `${ENVIRONMENT_PREFIX}SERVER_UID`;
+
 interface InitializeFlags {
   adminSocket: string;
   serverUid?: number;
@@ -20,7 +23,7 @@ export function initializeCommand(): Command {
     .option('--remove', 'undo it')
     .addOption(
       new Option('--server-uid <uid>', 'user that the server runs as (default: this one)')
-        .env(`${ENVIRONMENT_PREFIX}SERVER_UID`)
+        .env(SERVER_UID_VARIABLE)
         .argParser(reader(wholeNumber(0, 2 ** 32 - 2))),
     )
     .addOption(adminSocketOption())

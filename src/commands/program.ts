@@ -6,7 +6,7 @@ import { initializeCommand } from './initialize.ts';
 import { serverCommand } from './server.ts';
 import { statusCommand } from './status.ts';
 import { tracesCommand } from './traces.ts';
-import { versionCommand } from './version.ts';
+import { versionCommand, versionLine } from './version.ts';
 
 /** Exit status for a command line that cannot be carried out, as in getopt(3) programs. */
 const USAGE_ERROR = 2;
@@ -21,6 +21,7 @@ async function program(args: readonly string[]): Promise<Command> {
   return new Command('pod-identity-broker')
     .description('Gives the pods of a node their EKS Pod Identity credentials.')
     .showSuggestionAfterError()
+    .version(versionLine(), '-V, --version', 'print the version')
     .addCommand(initializeCommand())
     .addCommand(serverCommand())
     .addCommand(statusCommand())
@@ -51,7 +52,9 @@ export async function run(args: readonly string[]): Promise<void> {
   const root = await program(words);
   for (const command of [root, ...root.commands]) {
     command.exitOverride();
-    command.configureOutput({ outputError: (text, write) => write(`${text.split('\n')[0]}\n`) });
+    command.configureOutput({
+      outputError: (text, write) => write(`${withoutSecrets(text.split('\n')[0] as string)}\n`),
+    });
   }
   try {
     await root.parseAsync(words, { from: 'user' });
@@ -59,6 +62,11 @@ export async function run(args: readonly string[]): Promise<void> {
     if (!(error instanceof CommanderError)) throw error;
     process.exitCode = error.exitCode === 0 ? 0 : USAGE_ERROR;
   }
+}
+
+/** Hides what a URL may hold that was refused for holding it: a user, a password, a query. */
+function withoutSecrets(text: string): string {
+  return text.replace(/:\/\/.*[@?].*(?=' (?:is invalid|from env))/, '://…');
 }
 
 /** Go's flag package takes `-c=name`, where getopt would read the value `=name`. */

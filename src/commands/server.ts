@@ -1,9 +1,10 @@
 import { once } from 'node:events';
 import { Command } from 'commander';
-import { addServerOptions, serverConfig } from '../config/server-options.ts';
+import { addServerOptions, serverConfig, unknownVariables } from '../config/server-options.ts';
 import { readCaBundle } from '../http/ca-bundle.ts';
 import type { Log } from '../telemetry/log.ts';
 import { requireUsableEnvironment } from './aws-environment.ts';
+import { SERVER_UID_VARIABLE } from './initialize.ts';
 
 /** Exit status after an unexpected error (EX_SOFTWARE of sysexits.h). */
 const UNEXPECTED = 70;
@@ -25,6 +26,8 @@ export function serverCommand(): Command {
         dropped += 1;
       });
       exitOnUnexpected(log);
+      const unknown = unknownVariables(command, process.env, [SERVER_UID_VARIABLE]);
+      if (unknown.length > 0) log.warn({ names: unknown }, 'variables that no flag reads');
       try {
         // Every call would fail without it, so the broker does not start.
         readCaBundle(process.env);

@@ -19,6 +19,14 @@ import * as value from './values.ts';
 /** Prefix of the environment variable behind every flag. */
 export const ENVIRONMENT_PREFIX = 'POD_IDENTITY_BROKER_';
 
+/**
+ * What Kubernetes adds for a Service that is named as the broker is.
+ *
+ * @see https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+ */
+const SERVICE_VARIABLE =
+  /_(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_\w+)?)$/;
+
 /** Flags as commander collects them, by their camel-case names. */
 interface ServerFlags extends RedisFlags {
   clusterName: string;
@@ -119,7 +127,6 @@ export function addServerOptions(command: Command): Command {
       ),
       option('--rotate-credentials [bool]', 'read the shared credentials file again every minute')
         .argParser(reader(value.boolean))
-        .preset('true')
         .default(false),
       option('--kubeconfig <file>', 'access to the API server (default: in-cluster, if any)'),
     ],
@@ -207,7 +214,6 @@ export function addServerOptions(command: Command): Command {
         .default('off'),
       option('--strict-address [bool]', 'refuse addresses that no pod of the node has')
         .argParser(reader(value.boolean))
-        .preset('true')
         .default(false),
       option(
         '--startup-taint <key>',
@@ -234,11 +240,9 @@ export function addServerOptions(command: Command): Command {
     'Output:': [
       option('--trust-traceparent [bool]', "let pods' own traces be the parents of ours")
         .argParser(reader(value.boolean))
-        .preset('true')
         .default(false),
       option('--metrics-service-accounts [bool]', 'name service accounts in metrics')
         .argParser(reader(value.boolean))
-        .preset('true')
         .default(false),
       verbosityOption(),
     ],
@@ -247,6 +251,24 @@ export function addServerOptions(command: Command): Command {
     for (const one of options) command.addOption(one.helpGroup(group));
   }
   return command;
+}
+
+/**
+ * Variables that are named as if they were behind a flag, but are not: most likely misspelt.
+ *
+ * @param command - One that {@link addServerOptions} has prepared.
+ * @param others - Variables of other commands.
+ */
+export function unknownVariables(
+  command: Command,
+  environment: NodeJS.ProcessEnv,
+  others: readonly string[],
+): string[] {
+  const known = new Set([...command.options.map(({ envVar }) => envVar), ...others]);
+  return Object.keys(environment).filter(
+    (name) =>
+      name.startsWith(ENVIRONMENT_PREFIX) && !known.has(name) && !SERVICE_VARIABLE.test(name),
+  );
 }
 
 /**

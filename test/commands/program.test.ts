@@ -98,6 +98,41 @@ for (const { name, args, env = {}, names } of REFUSED) {
   });
 }
 
+for (const url of ['redis://u:s3cret@h', "redis://:it's-s3cret@h", 'redis://h?password=s3cret']) {
+  t.test(`the password of ${url} is not repeated`, async (t) => {
+    for (const [args, env] of [
+      [[`--redis-url=${url}`], {}],
+      [[], { POD_IDENTITY_BROKER_REDIS_URL: url }],
+    ] as const) {
+      const { code, stderr } = await runProgram(['server', '-c', 'x', ...args], { env });
+      t.equal(code, 2);
+      t.match(stderr, /^error: .*'redis:\/\/…'.* It must [^\n]+\n$/);
+      t.notMatch(stderr, 's3cret');
+    }
+  });
+}
+
+t.test('a variable that is misspelt is told of, and what Kubernetes adds is not', async (t) => {
+  const broker = await startBroker({
+    t,
+    args: ['-c=x'],
+    env: {
+      AWS_EC2_METADATA_DISABLED: 'true',
+      AWS_REGION: 'us-east-1',
+      POD_IDENTITY_BROKER_CLUSTERNAME: 's3cret',
+      POD_IDENTITY_BROKER_SERVER_UID: '1',
+      POD_IDENTITY_BROKER_SERVICE_HOST: '10.0.0.1',
+      POD_IDENTITY_BROKER_SERVICE_PORT_METRICS: '2705',
+      POD_IDENTITY_BROKER_PORT_2705_TCP_ADDR: '10.0.0.1',
+    },
+  });
+  t.match(await broker.logged(({ names }) => names !== undefined), {
+    level: 'warn',
+    names: ['POD_IDENTITY_BROKER_CLUSTERNAME'],
+  });
+  t.notOk(broker.lines.some((line) => line.includes('s3cret')));
+});
+
 t.test('a CA bundle that cannot be used: a line in the log, exit 1', async (t) => {
   const empty = `${t.testdir({ 'empty.pem': '' })}/empty.pem`;
   for (const [file, problem] of [
@@ -121,10 +156,12 @@ t.test('version', async (t) => {
   const { version } = JSON.parse(
     readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
   ) as { version: string };
-  const { code, stdout, stderr } = await runProgram(['version']);
-  t.equal(code, 0);
-  t.equal(stdout, `pod-identity-broker ${version} (Node.js ${process.version})\n`);
-  t.equal(stderr, '');
+  for (const args of [['version'], ['--version'], ['-V']]) {
+    const { code, stdout, stderr } = await runProgram(args);
+    t.equal(code, 0);
+    t.equal(stdout, `pod-identity-broker ${version} (Node.js ${process.version})\n`);
+    t.equal(stderr, '');
+  }
 });
 
 t.test('help', async (t) => {

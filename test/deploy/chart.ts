@@ -1,9 +1,12 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { Command } from 'commander';
 import { parseAllDocuments } from 'yaml';
 import { chartToolsFolder, installChartTools } from '../../.tools/chart-tools.mjs';
 import { makeSchemas, schemasFolder } from '../../.tools/kubernetes-schemas.mjs';
+import type { Config } from '../../src/config/config.ts';
+import { addServerOptions, serverConfig } from '../../src/config/server-options.ts';
 
 const CHART = fileURLToPath(new URL('../../deploy/chart', import.meta.url));
 
@@ -11,6 +14,16 @@ const CHART = fileURLToPath(new URL('../../deploy/chart', import.meta.url));
 export const REQUIRED = {
   clusterName: 'my-cluster',
   image: { repository: 'registry.example/pod-identity-broker' },
+};
+
+/** Nodes of the hybrid variants have nobody who names it. */
+export const REGION = { env: { AWS_REGION: 'eu-central-1' } };
+
+/** All variants at once. */
+export const ALL_VARIANTS = {
+  cloud: { create: true },
+  hybrid: { create: true },
+  'hybrid-bottlerocket': { create: true },
 };
 
 /** Values as a user's file has them. */
@@ -90,6 +103,31 @@ export function faults(manifests: readonly Manifest[]): string[] {
 /** The manifests of a kind. */
 export function ofKind(manifests: readonly Manifest[], kind: string): Manifest[] {
   return manifests.filter((manifest) => manifest.kind === kind);
+}
+
+/** The pod of a DaemonSet. */
+export function podSpec(daemonSet: Manifest): Manifest {
+  return daemonSet.spec.template.spec;
+}
+
+/** The server's container of a DaemonSet. */
+export function server(daemonSet: Manifest): Manifest {
+  return podSpec(daemonSet).containers[0];
+}
+
+/** The values of a container's variables. */
+export function variables(container: Manifest): Record<string, string> {
+  return Object.fromEntries(
+    container.env.map((one: Manifest) => [one.name, one.value ?? one.valueFrom.fieldRef.fieldPath]),
+  );
+}
+
+/** What the program makes of the arguments of a container. @throws Error for what it refuses. */
+export function parsed(args: readonly string[]): Config {
+  if (args[0] !== 'server') throw new Error(`${args[0]} is not server`);
+  const command = addServerOptions(new Command('server')).exitOverride();
+  command.parse(args.slice(1), { from: 'user' });
+  return serverConfig(command, { NODE_NAME: 'node' });
 }
 
 /** A values file of the existing chart, as its user has it. */

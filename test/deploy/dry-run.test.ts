@@ -1,7 +1,7 @@
 import t from 'tap';
 import { ApiServer } from '../support/api-server.ts';
 import { needsApiServer } from '../support/needs.ts';
-import {
+import { ALL_VARIANTS,
   existingValues,
   type Manifest,
   needsChartTools,
@@ -12,12 +12,6 @@ import {
 } from './chart.ts';
 
 const skip = needsApiServer() || needsChartTools();
-
-const ALL_VARIANTS = {
-  cloud: { create: true },
-  hybrid: { create: true },
-  'hybrid-bottlerocket': { create: true },
-};
 
 const COMBINATIONS: Readonly<Record<string, Values>> = {
   defaults: {},

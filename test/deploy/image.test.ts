@@ -10,14 +10,6 @@ import { imageConfig, imageFiles, needsImage, runContainer } from './image.ts';
 const skip = needsImage() || needsChartTools();
 const ADDRESS = '169.254.170.23';
 
-t.test('the entry point has the flags of the command', async (t) => {
-  const read = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8');
-  const shebang = /^#!\/usr\/bin\/env -S node (.*)$/m.exec(read('src/launcher.js'));
-  const entrypoint = JSON.parse(/^ENTRYPOINT (.*)$/m.exec(read('Dockerfile'))?.[1] ?? '[]');
-  t.strictSame(entrypoint.slice(1, -1), shebang?.[1]?.split(' '));
-  t.ok(entrypoint.includes('--disable-sigusr1'), 'no debugger on a signal');
-});
-
 t.test('what is in the image, and what is not', { skip }, async (t) => {
   const config = imageConfig();
   t.equal(config.User, '64023:64023');

@@ -3,7 +3,7 @@ import type { ApiClient } from '../kubernetes/api-client.ts';
 import type { StartupTaint } from '../kubernetes/startup-taint.ts';
 import type { RoleSessions } from '../sessions/role-sessions.ts';
 import type { Workers } from '../workers/pool.ts';
-import type { Foundation } from './foundation.ts';
+import type { BrokerContext } from './context.ts';
 import type { PodAwareness } from './pod-awareness.ts';
 
 /** `--watch-pods=enforce` or `--startup-taint` is set, but there is no access to the API server. */
@@ -25,18 +25,18 @@ export interface ApiServer {
  *
  * @throws KubeconfigError, NoApiServerError
  */
-export async function apiServer(foundation: Foundation, workers: Workers): Promise<ApiServer> {
-  const { config, environment } = foundation;
+export async function apiServer(context: BrokerContext, workers: Workers): Promise<ApiServer> {
+  const { config, environment } = context;
   const access =
     config.kubeconfig === undefined
       ? await inClusterAccess(environment)
       : await kubeconfigAccess(config.kubeconfig);
-  return { access, client: await clientFor(access, foundation, workers) };
+  return { access, client: await clientFor(access, context, workers) };
 }
 
 async function clientFor(
   access: ApiServerAccess | undefined,
-  { config: { watchPods, startupTaint }, log }: Foundation,
+  { config: { watchPods, startupTaint }, log }: BrokerContext,
   workers: Workers,
 ): Promise<ApiClient | undefined> {
   if (watchPods === 'off' && startupTaint === undefined) return undefined;
@@ -55,21 +55,21 @@ async function clientFor(
 /** Starts to watch this node's pods, if that is enabled. */
 export async function podAwareness(
   client: ApiClient | undefined,
-  foundation: Foundation,
+  context: BrokerContext,
   sessions: RoleSessions,
 ): Promise<PodAwareness | undefined> {
-  const { watchPods: mode, nodeName } = foundation.config;
+  const { watchPods: mode, nodeName } = context.config;
   if (client === undefined || mode === 'off' || nodeName === undefined) return undefined;
   const { watchPods } = await import('./pod-awareness.ts');
-  const pods = watchPods({ ...foundation, client, mode, nodeName, sessions });
-  foundation.stops.defer(() => pods.stop());
+  const pods = watchPods({ ...context, client, mode, nodeName, sessions });
+  context.stops.defer(() => pods.stop());
   return pods;
 }
 
 /** Creates what removes this node's start-up taint, if that is enabled. */
 export async function startupTaint(
   client: ApiClient | undefined,
-  { config, clock, log, faults, stops }: Foundation,
+  { config, clock, log, faults, stops }: BrokerContext,
 ): Promise<StartupTaint | undefined> {
   const { startupTaint: key, nodeName } = config;
   if (client === undefined || key === undefined || nodeName === undefined) return undefined;

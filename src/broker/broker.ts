@@ -1,7 +1,7 @@
 import type { Config } from '../config/config.ts';
 import { AdminSocketError } from '../listener/admin-socket.ts';
 import { type Composition, compose } from './compose.ts';
-import type { BrokerInput } from './foundation.ts';
+import type { BrokerInput } from './context.ts';
 
 /** What a broker is started with. */
 type StartInput = Omit<BrokerInput, 'stops'>;

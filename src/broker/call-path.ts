@@ -6,7 +6,7 @@ import { CallQueue } from '../sessions/call-queue.ts';
 import { EksAuthCaller } from '../workers/eks-auth-caller.ts';
 import { WorkerPool } from '../workers/pool.ts';
 import { transportEnvironment } from '../workers/settings.ts';
-import type { Foundation } from './foundation.ts';
+import type { BrokerContext } from './context.ts';
 
 /** What is needed to call EKS Auth: workers, the node's credentials, and the queue. */
 export interface CallPath {
@@ -18,9 +18,9 @@ export interface CallPath {
 }
 
 /** Builds what is needed to call EKS Auth. */
-export function callPath(foundation: Foundation): CallPath {
-  const { config, environment, clock, log, stops } = foundation;
-  const workers = workerPool(foundation);
+export function callPath(context: BrokerContext): CallPath {
+  const { config, environment, clock, log, stops } = context;
+  const workers = workerPool(context);
   stops.defer(() => workers.close());
   const credentials = new NodeCredentialsKeeper({
     clock,
@@ -48,7 +48,14 @@ export function callPath(foundation: Foundation): CallPath {
   return { workers, credentials, caller, pace, queue };
 }
 
-function workerPool({ config, environment, version, clock, log, metrics }: Foundation): WorkerPool {
+function workerPool({
+  config,
+  environment,
+  version,
+  clock,
+  log,
+  metrics,
+}: BrokerContext): WorkerPool {
   return new WorkerPool({
     threads: config.workers,
     settings: {

@@ -22,8 +22,8 @@ import type { WorkerPool } from '../workers/pool.ts';
 import { apiServer, podAwareness, startupTaint } from './api-server.ts';
 import { type CallPath, callPath } from './call-path.ts';
 import type { Components } from './components.ts';
+import { type BrokerContext, type BrokerInput, createContext } from './context.ts';
 import { explain } from './explain.ts';
-import { type BrokerInput, buildFoundation, type Foundation } from './foundation.ts';
 import { metricSources } from './metric-sources.ts';
 import { openStore } from './open-store.ts';
 import type { PodAwareness } from './pod-awareness.ts';
@@ -58,20 +58,20 @@ export interface Composition {
  *   configuration.
  */
 export async function compose(input: BrokerInput): Promise<Composition> {
-  const foundation = await buildFoundation(input);
-  const { config, clock, log, metrics, stops } = foundation;
-  const path = callPath(foundation);
+  const context = await createContext(input);
+  const { config, clock, log, metrics, stops } = context;
+  const path = callPath(context);
   const { workers } = path;
-  const { access, client } = await apiServer(foundation, workers);
-  const { keyRing, identity } = tokenVerification(foundation, workers, access, () =>
+  const { access, client } = await apiServer(context, workers);
+  const { keyRing, identity } = tokenVerification(context, workers, access, () =>
     requests.adoptUnverified(),
   );
   let pods: PodAwareness | undefined;
   const isLivePod = (uid: string) => pods?.isLive(uid) ?? false;
-  const { store, sessions } = await roleSessions(foundation, path, isLivePod);
-  pods = await podAwareness(client, foundation, sessions);
+  const { store, sessions } = await roleSessions(context, path, isLivePod);
+  pods = await podAwareness(client, context, sessions);
   const fallback = new TokenScopeFallback(clock);
-  const requests: CredentialRequests = credentialRequests(foundation, {
+  const requests: CredentialRequests = credentialRequests(context, {
     identity,
     keyRing,
     sessions,
@@ -79,13 +79,13 @@ export async function compose(input: BrokerInput): Promise<Composition> {
     pods,
     fallback,
   });
-  const listener = new Listener({ ...foundation, requests, workersReady: () => workers.ready });
+  const listener = new Listener({ ...context, requests, workersReady: () => workers.ready });
   const components: Components = {
     ...path,
     clock,
     config,
-    version: foundation.version,
-    logLinesDropped: foundation.logLinesDropped,
+    version: context.version,
+    logLinesDropped: context.logLinesDropped,
     sessions,
     identity,
     keyRing,
@@ -96,7 +96,7 @@ export async function compose(input: BrokerInput): Promise<Composition> {
   metrics.observe(metricSources(components));
   const watch = new StateWatch(clock, log, watchedStates(components, fallback));
   stops.defer(() => watch.stop());
-  const taint = await startupTaint(client, foundation);
+  const taint = await startupTaint(client, context);
   const succession = new Succession({
     clock,
     config,
@@ -106,7 +106,7 @@ export async function compose(input: BrokerInput): Promise<Composition> {
     listener,
     admin: () => admin,
   });
-  const admin = adminSocket(foundation, components, succession);
+  const admin = adminSocket(context, components, succession);
   const issuer = new IssuerSearch({ keyRing, workers, apiServer: access, clock, log });
   stops.defer(() => issuer.stop());
   // The operator and a successor are answered until the last answer has been sent.
@@ -117,7 +117,7 @@ export async function compose(input: BrokerInput): Promise<Composition> {
 }
 
 function tokenVerification(
-  { config, clock, log, metrics, stops }: Foundation,
+  { config, clock, log, metrics, stops }: BrokerContext,
   workers: WorkerPool,
   access: ApiServerAccess | undefined,
   adoptUnverified: () => Promise<void>,
@@ -153,13 +153,13 @@ function tokenVerification(
 }
 
 async function roleSessions(
-  foundation: Foundation,
+  context: BrokerContext,
   { queue, caller }: CallPath,
   isLivePod: (uid: string) => boolean,
 ): Promise<{ readonly store: RedisSessionStore | undefined; readonly sessions: RoleSessions }> {
-  const { config, clock, log, metrics, tracing, faults, stops } = foundation;
+  const { config, clock, log, metrics, tracing, faults, stops } = context;
   const { redis } = config;
-  const store = redis && (await openStore({ ...foundation, redis, sessions: () => sessions }));
+  const store = redis && (await openStore({ ...context, redis, sessions: () => sessions }));
   stops.defer(() => store?.stop(KEEP_TIMEOUT));
   const sessions: RoleSessions = new RoleSessions({
     clock,
@@ -191,7 +191,7 @@ async function roleSessions(
 }
 
 function credentialRequests(
-  { config, clock, log, metrics }: Foundation,
+  { config, clock, log, metrics }: BrokerContext,
   {
     pods,
     fallback,
@@ -218,7 +218,7 @@ function credentialRequests(
 }
 
 function adminSocket(
-  { config, log }: Foundation,
+  { config, log }: BrokerContext,
   components: Components,
   succession: Succession,
 ): AdminSocket {

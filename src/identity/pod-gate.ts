@@ -1,19 +1,25 @@
 import type { Clock, DurationMs, EpochMs, MonotonicMs } from '../clock.ts';
-import type { Basis, NodePod, NodePods } from '../kubernetes/node-pods.ts';
+import type { NodePod, NodePods, Validity } from '../kubernetes/node-pods.ts';
 import type { PodFacts } from '../kubernetes/pod.ts';
 import type { LookupResult, PodLookup, SoughtPod } from '../kubernetes/pod-lookup.ts';
 import { canonicalAddress } from '../network/canonical-address.ts';
 import type { RepeatedFaults } from '../telemetry/repeated-faults.ts';
 import type { PodIdentity } from '../tokens/claims.ts';
-import { isRefusal, judgePod, type PodRefusal, type PodVerdict, REASONS } from './pod-verdict.ts';
+import {
+  isRefusal,
+  judgePod,
+  type PodRefusal,
+  type PodVerdict,
+  REFUSAL_MESSAGES,
+} from './pod-verdict.ts';
 
 /** How long a request waits for the first list of pods; the look-up has to fit in behind it. */
 const FIRST_LIST_WAIT: DurationMs = 500;
 /** How long a token is good that nobody could be asked about. */
-const UNCHECKED_FOR: DurationMs = 2_000;
+const UNCHECKED_TTL: DurationMs = 2_000;
 
 /** How soon a pod that is known may be asked about again, for one token. */
-const ASKED_AGAIN_AFTER: DurationMs = 1_000;
+const LOOKUP_INTERVAL: DurationMs = 1_000;
 
 /** What requests are found to be, as it is counted. */
 export type PodFinding = PodRefusal | 'unchecked';
@@ -22,7 +28,7 @@ export type PodFinding = PodRefusal | 'unchecked';
 export interface Admission {
   /** As the socket has it. */
   readonly address: string | undefined;
-  readonly basis: Basis;
+  readonly validity: Validity;
   readonly until: EpochMs;
 }
 
@@ -104,9 +110,9 @@ export class PodGate {
     const known = pods.find(podUid)?.facts;
     const refusal =
       known?.finished === true
-        ? REASONS['not-live']
+        ? REFUSAL_MESSAGES['not-live']
         : known === undefined && pods.hasLeft(podUid)
-          ? REASONS['not-on-node']
+          ? REFUSAL_MESSAGES['not-on-node']
           : undefined;
     if (refusal !== undefined) {
       const detail = mode === 'enforce' ? refusal : `${refusal} (audit: it is served)`;
@@ -155,7 +161,7 @@ export class PodGate {
       return this.#refuse('not-on-node', bearer, address);
     }
     pods.putIfNew(found.facts);
-    const pod = pods.find(podUid) ?? { facts: found.facts, basis: { current: false } };
+    const pod = pods.find(podUid) ?? { facts: found.facts, validity: { current: false } };
     return this.#judge(bearer, address, pod);
   }
 
@@ -175,7 +181,7 @@ export class PodGate {
       ? !published || !connected() || this.#isContested(address, facts)
       : !published && !connected();
     if (!doubtful) return false;
-    return clock.elapsed() - (bearer.askedAt ?? Number.NEGATIVE_INFINITY) >= ASKED_AGAIN_AFTER;
+    return clock.elapsed() - (bearer.askedAt ?? Number.NEGATIVE_INFINITY) >= LOOKUP_INTERVAL;
   }
 
   /** Judges by a pod that is known after the API server was asked about it again. */
@@ -200,11 +206,11 @@ export class PodGate {
   }
 
   /** Asks the API server about a pod of the table, and has the table say what it says. */
-  async #lookUp(sought: SoughtPod, { basis }: NodePod): Promise<LookupResult> {
+  async #lookUp(sought: SoughtPod, { validity }: NodePod): Promise<LookupResult> {
     const { pods, lookup, nodeName } = this.#options;
     const found = await lookup.find(sought);
     // What the watch has told meanwhile may be the later of the two.
-    if (!basis.current || found.kind === 'away') return found;
+    if (!validity.current || found.kind === 'away') return found;
     if (found.kind === 'pod' && found.facts.node === nodeName) pods.put(found.facts);
     else pods.remove(sought.podUid);
     return found;
@@ -238,8 +244,8 @@ export class PodGate {
   #admitUnchecked(bearer: Bearer, address: string | undefined): void {
     const { pods, clock, onFinding } = this.#options;
     onFinding('unchecked');
-    const until = clock.now() + UNCHECKED_FOR;
-    bearer.admission = { address, basis: pods.basis, until };
+    const until = clock.now() + UNCHECKED_TTL;
+    bearer.admission = { address, validity: pods.validity, until };
   }
 
   #judge(bearer: Bearer, address: string | undefined, pod: NodePod): PodRefusal | undefined {
@@ -265,11 +271,11 @@ export class PodGate {
     // What a pod's own address proves holds until the pod changes; all else, until any does.
     const { pods, connected, clock } = this.#options;
     const own = verdict === 'own-address' && !pod.facts.hostNetwork;
-    const basis = own ? pod.basis : pods.basis;
+    const validity = own ? pod.validity : pods.validity;
     // With the watch cut nobody tells when it has published an address.
     const untold = verdict === 'unpublished' && !connected();
-    const until = untold ? clock.now() + UNCHECKED_FOR : Number.POSITIVE_INFINITY;
-    bearer.admission = { address, basis, until };
+    const until = untold ? clock.now() + UNCHECKED_TTL : Number.POSITIVE_INFINITY;
+    bearer.admission = { address, validity, until };
   }
 
   #refuse(
@@ -289,7 +295,7 @@ export class PodGate {
     const refused = finding !== 'unknown-address' || strict;
     const what = !refused
       ? 'no pod of the node has the address of a request'
-      : `request ${mode === 'enforce' ? 'refused' : 'would be refused'}: ${REASONS[finding]}`;
+      : `request ${mode === 'enforce' ? 'refused' : 'would be refused'}: ${REFUSAL_MESSAGES[finding]}`;
     faults.report(`${finding} ${namespace}/${serviceAccount}`, {
       level: refused ? 'warn' : 'info',
       fields: { finding, pod: pod.pod, podUid, namespace, serviceAccount, address },
@@ -313,7 +319,7 @@ function stands({ admission }: Bearer, address: string | undefined, now: EpochMs
   return (
     admission !== undefined &&
     admission.address === address &&
-    admission.basis.current &&
+    admission.validity.current &&
     now < admission.until
   );
 }

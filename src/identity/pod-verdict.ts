@@ -12,7 +12,7 @@ export type PodRefusal =
   | 'unknown-address';
 
 /** Why a request is refused, as its sender and the log are told. */
-export const REASONS: Readonly<Record<PodRefusal, string>> = {
+export const REFUSAL_MESSAGES: Readonly<Record<PodRefusal, string>> = {
   'not-on-node': 'the pod of the token is not on this node, or no longer',
   'not-live': 'the pod of the token has ended',
   'wrong-address': "the request does not come from an address of the token's pod",
@@ -68,5 +68,5 @@ export function judgePod(
 
 /** Whether a verdict is one by which a request is refused. */
 export function isRefusal(verdict: PodVerdict): verdict is PodRefusal {
-  return verdict in REASONS;
+  return verdict in REFUSAL_MESSAGES;
 }

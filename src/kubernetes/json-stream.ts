@@ -2,9 +2,9 @@
 // which a few kilobytes are wanted, and a watch never ends.
 
 /** More than a pod can come to: etcd takes objects of 1.5 MiB, which are larger as JSON. */
-export const MOST_OBJECT_BYTES = 4 * 1024 * 1024;
+export const MAX_OBJECT_BYTES = 4 * 1024 * 1024;
 /** What a list says besides its items. */
-const MOST_REST_BYTES = 64 * 1024;
+const MAX_REST_BYTES = 64 * 1024;
 
 /** What was sent cannot be what was asked for; quotes nothing of it. */
 export class StreamError extends Error {
@@ -12,14 +12,14 @@ export class StreamError extends Error {
   readonly code = 'ERR_JSON_STREAM';
 }
 
-/** Cuts a stream into lines, none longer than `most` bytes. */
+/** Cuts a stream into lines, none longer than `maxBytes` bytes. */
 export class Lines {
-  readonly #most: number;
+  readonly #maxBytes: number;
   #parts: Buffer[] = [];
   #size = 0;
 
-  constructor(most: number = MOST_OBJECT_BYTES) {
-    this.#most = most;
+  constructor(maxBytes: number = MAX_OBJECT_BYTES) {
+    this.#maxBytes = maxBytes;
   }
 
   /**
@@ -47,7 +47,8 @@ export class Lines {
 
   #keep(part: Buffer): void {
     this.#size += part.length;
-    if (this.#size > this.#most) throw new StreamError(`a line is longer than ${this.#most} bytes`);
+    if (this.#size > this.#maxBytes)
+      throw new StreamError(`a line is longer than ${this.#maxBytes} bytes`);
     this.#parts.push(part);
   }
 }
@@ -62,7 +63,7 @@ export class Lines {
  */
 export class ListItems {
   readonly #onItem: (text: string | undefined) => void;
-  readonly #most: number;
+  readonly #maxBytes: number;
   readonly #kept: readonly Buffer[];
   #depth = 0;
   /** Within something that is left out. */
@@ -80,16 +81,16 @@ export class ListItems {
   /**
    * @param onItem - Called with the text of each object; undefined for one that is too large.
    * @param kept - Keys of the third level whose lists and objects are kept.
-   * @param most - Bytes of an object at most, without what is left out.
+   * @param maxBytes - Bytes of an object at most, without what is left out.
    */
   constructor(
     onItem: (text: string | undefined) => void,
     kept: readonly string[],
-    most: number = MOST_OBJECT_BYTES,
+    maxBytes: number = MAX_OBJECT_BYTES,
   ) {
     this.#onItem = onItem;
     this.#kept = kept.map((key) => Buffer.from(key));
-    this.#most = most;
+    this.#maxBytes = maxBytes;
   }
 
   /**
@@ -167,7 +168,7 @@ export class ListItems {
     if (this.#escaped) this.#escaped = false;
     else if (byte === BACKSLASH) this.#escaped = true;
     else if (byte === QUOTE) this.#inString = false;
-    else if (this.#keysMatter && this.#string.length < LONGEST_KEY) this.#string.push(byte);
+    else if (this.#keysMatter && this.#string.length < MAX_KEY_LENGTH) this.#string.push(byte);
   }
 
   get #keysMatter(): boolean {
@@ -184,21 +185,21 @@ export class ListItems {
 
   #keepItem(part: Buffer): void {
     this.#itemSize += part.length;
-    if (this.#itemSize <= this.#most) this.#item?.push(part);
+    if (this.#itemSize <= this.#maxBytes) this.#item?.push(part);
     else this.#item = [];
   }
 
   #endItem(): void {
     const parts = this.#item as Buffer[];
     this.#item = undefined;
-    const whole = this.#itemSize <= this.#most;
+    const whole = this.#itemSize <= this.#maxBytes;
     this.#onItem(whole ? Buffer.concat(parts, this.#itemSize).toString('utf8') : undefined);
   }
 
   #keepRest(part: Buffer): void {
     this.#restSize += part.length;
-    if (this.#restSize > MOST_REST_BYTES) {
-      throw new StreamError(`more than ${MOST_REST_BYTES} bytes besides the items of a list`);
+    if (this.#restSize > MAX_REST_BYTES) {
+      throw new StreamError(`more than ${MAX_REST_BYTES} bytes besides the items of a list`);
     }
     this.#rest.push(part);
   }
@@ -207,7 +208,7 @@ export class ListItems {
 const ITEMS = Buffer.from('items');
 const NULL = Buffer.from('null');
 /** Keys that are longer are none that are looked for. */
-const LONGEST_KEY = 32;
+const MAX_KEY_LENGTH = 32;
 /** How deep in a list the members of an object's members are: `metadata.labels` of an item. */
 const MEMBERS = 4;
 const NEWLINE = 0x0a;

@@ -4,7 +4,7 @@ import type { PodFacts } from './pod.ts';
  * What a judgement of a request was based on. Whoever keeps a judgement keeps this with it: it
  * holds for as long as this says that it is current.
  */
-export interface Basis {
+export interface Validity {
   current: boolean;
 }
 
@@ -12,7 +12,7 @@ export interface Basis {
 export interface NodePod {
   facts: PodFacts;
   /** Current until something about the pod or its addresses changes. */
-  basis: Basis;
+  validity: Validity;
 }
 
 /** A pod that has published an address. */
@@ -43,7 +43,7 @@ export class NodePods {
   readonly #claims = new Map<string, readonly Claim[]>();
   #order = 0;
   readonly #left = new Set<string>();
-  #basis: Basis = { current: true };
+  #validity: Validity = { current: true };
 
   constructor(options: NodePodsOptions) {
     this.#options = options;
@@ -54,8 +54,8 @@ export class NodePods {
   }
 
   /** Current until anything about any pod changes. */
-  get basis(): Basis {
-    return this.#basis;
+  get validity(): Validity {
+    return this.#validity;
   }
 
   find(uid: string): NodePod | undefined {
@@ -117,7 +117,7 @@ export class NodePods {
     const known = this.#pods.get(facts.uid);
     if (known !== undefined && same(known.facts, facts)) return;
     if (known === undefined && this.#pods.size >= (this.#options.maxPods ?? MAX_PODS)) return;
-    const pod = known ?? { facts, basis: { current: true } };
+    const pod = known ?? { facts, validity: { current: true } };
     const before = pod.facts;
     this.#pods.set(facts.uid, pod);
     const addresses = new Set(known === undefined ? [] : claimed(before));
@@ -168,8 +168,8 @@ export class NodePods {
 
   #changed(pod?: NodePod): void {
     if (pod !== undefined) renew(pod);
-    this.#basis.current = false;
-    this.#basis = { current: true };
+    this.#validity.current = false;
+    this.#validity = { current: true };
   }
 
   /** Has a pod's claim to an address be what its facts say; one that stays keeps its order. */
@@ -201,8 +201,8 @@ export class NodePods {
 
 /** Whatever was judged by this pod has to be judged anew. */
 function renew(pod: NodePod): void {
-  pod.basis.current = false;
-  pod.basis = { current: true };
+  pod.validity.current = false;
+  pod.validity = { current: true };
 }
 
 const NOBODY: readonly NodePod[] = [];

@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import type { Clock, DurationMs } from '../clock.ts';
 import type { ApiClient } from './api-client.ts';
-import { MOST_OBJECT_BYTES } from './json-stream.ts';
+import { MAX_OBJECT_BYTES } from './json-stream.ts';
 import { type PodFacts, readPod } from './pod.ts';
 
 /** Within the time that clients wait, so that an API server that hangs costs nobody an answer. */
@@ -100,7 +100,7 @@ export class PodLookup {
 
   async #get(namespace: string, name: string, uid: string): Promise<LookupResult> {
     const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${encodeURIComponent(name)}`;
-    const limits = { timeout: TIMEOUT, maxBytes: MOST_OBJECT_BYTES };
+    const limits = { timeout: TIMEOUT, maxBytes: MAX_OBJECT_BYTES };
     const { status, body } = await this.#options.client.get(path, limits);
     if (status === 404) return { kind: 'absent' };
     if (status !== 200) return { kind: 'away' };

@@ -17,10 +17,10 @@ const SILENCE: DurationMs = 180_000;
 /** How long the API server may take to begin a watch. */
 const BEGIN_TIMEOUT: DurationMs = 10_000;
 /** The pause before the first new try, doubled up to the longest while tries fail. */
-const FIRST_PAUSE: DurationMs = 500;
-const LONGEST_PAUSE: DurationMs = 30_000;
+const INITIAL_BACKOFF: DurationMs = 500;
+const MAX_BACKOFF: DurationMs = 30_000;
 /** Items of a list at most. */
-const MOST_LISTED = 10_000;
+const MAX_LISTED = 10_000;
 
 /** What {@link PodWatch} is made from. */
 export interface PodWatchOptions {
@@ -54,7 +54,7 @@ export class PodWatch {
   /** Where to go on from; undefined: a list is due. */
   #version: string | undefined;
   #connected = false;
-  #pause: DurationMs = FIRST_PAUSE;
+  #pause: DurationMs = INITIAL_BACKOFF;
 
   constructor(options: PodWatchOptions) {
     this.#options = options;
@@ -86,7 +86,7 @@ export class PodWatch {
         this.#version ??= await this.#list();
         this.#first.resolve();
         await this.#watch(this.#version);
-        await pauseUpTo(FIRST_PAUSE, { clock, random, signal });
+        await pauseUpTo(INITIAL_BACKOFF, { clock, random, signal });
       } catch (error) {
         if (signal.aborted) break;
         // Too long ago, or something that may have hidden an event: there is no going on from it.
@@ -100,7 +100,7 @@ export class PodWatch {
           message: 'the pods of this node cannot be watched now',
         });
         await pauseUpTo(this.#pause, { clock, random, signal });
-        this.#pause = Math.min(LONGEST_PAUSE, this.#pause * 2);
+        this.#pause = Math.min(MAX_BACKOFF, this.#pause * 2);
       }
     }
     this.#first.resolve();
@@ -119,7 +119,7 @@ export class PodWatch {
     const listed = new Map<string, PodFacts>();
     const items = new ListItems((text) => {
       const facts = text === undefined ? undefined : readPod(parsed(text));
-      if (facts?.node === nodeName && listed.size < MOST_LISTED) listed.set(facts.uid, facts);
+      if (facts?.node === nodeName && listed.size < MAX_LISTED) listed.set(facts.uid, facts);
     }, LISTS_READ);
     for await (const chunk of answer.body) items.push(chunk);
     const version = versionOf(items.end());
@@ -174,7 +174,7 @@ export class PodWatch {
       else if (event.pod.node === nodeName) pods.put(event.pod);
     }
     this.#version = event.version;
-    this.#pause = FIRST_PAUSE;
+    this.#pause = INITIAL_BACKOFF;
   }
 }
 

@@ -7,20 +7,20 @@ import { pauseUpTo } from './pause.ts';
 
 const TIMEOUT: DurationMs = 5_000;
 /** A node object with its list of images. */
-const MOST_BYTES = 4 * 1024 * 1024;
+const MAX_NODE_BYTES = 4 * 1024 * 1024;
 /** The pause before the first new try, doubled up to the longest. */
-const FIRST_PAUSE: DurationMs = 250;
-const LONGEST_PAUSE: DurationMs = 30_000;
-/** How long the node is looked at closely, and how often, while it may still be given the taint. */
-const CLOSELY_FOR: DurationMs = 10 * 60_000;
-const CLOSELY: DurationMs = 4_000;
+const INITIAL_BACKOFF: DurationMs = 250;
+const MAX_BACKOFF: DurationMs = 30_000;
+/** How long the node is looked at frequently, and how often, while it may still be given the taint. */
+const FREQUENT_CHECKS_PERIOD: DurationMs = 10 * 60_000;
+const FREQUENT_CHECK_INTERVAL: DurationMs = 4_000;
 /** How often it is looked at otherwise. */
-const NOW_AND_THEN: DurationMs = 60_000;
+const CHECK_INTERVAL: DurationMs = 60_000;
 /**
  * A node that is older has been given its taints: a new version of the broker on every node of a
  * large cluster must not have all of them ask every few seconds.
  */
-const NEW_FOR: DurationMs = 3_600_000;
+const MAX_NEW_NODE_AGE: DurationMs = 3_600_000;
 
 /** What {@link StartupTaint} is made from. */
 export interface StartupTaintOptions {
@@ -36,9 +36,9 @@ export interface StartupTaintOptions {
 }
 
 /** Something that passes: to be tried again. */
-class TryAgainError extends Error {
-  override readonly name = 'TryAgainError';
-  readonly code = 'ERR_TRY_AGAIN';
+class TransientError extends Error {
+  override readonly name = 'TransientError';
+  readonly code = 'ERR_TRANSIENT';
 }
 
 /**
@@ -68,7 +68,7 @@ export class StartupTaint {
   async keepOff(): Promise<void> {
     const { faults, log, clock, random, nodeName: node, key } = this.#options;
     const { signal } = this.#stop;
-    const closelyUntil = clock.elapsed() + CLOSELY_FOR;
+    const frequentUntil = clock.elapsed() + FREQUENT_CHECKS_PERIOD;
     let failed = 0;
     let before: Look['taint'] | undefined;
     while (!signal.aborted) {
@@ -80,8 +80,9 @@ export class StartupTaint {
         if (taint === 'removed') log.info({ node, key }, 'start-up taint removed');
         else if (before === undefined) log.info({ node, key }, 'the node has no start-up taint');
         before = taint;
-        const closely = clock.elapsed() < closelyUntil && clock.now() - createdAt < NEW_FOR;
-        pause = closely ? CLOSELY : NOW_AND_THEN;
+        const frequent =
+          clock.elapsed() < frequentUntil && clock.now() - createdAt < MAX_NEW_NODE_AGE;
+        pause = frequent ? FREQUENT_CHECK_INTERVAL : CHECK_INTERVAL;
       } catch (error) {
         if (signal.aborted) return;
         faults.report('start-up taint', {
@@ -89,7 +90,7 @@ export class StartupTaint {
           fields: { node, key, reason: scrub((error as Error).message) },
           message: 'the start-up taint cannot be removed now',
         });
-        pause = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** failed);
+        pause = Math.min(MAX_BACKOFF, INITIAL_BACKOFF * 2 ** failed);
         failed += 1;
       }
       await pauseUpTo(pause, { clock, random, signal });
@@ -103,17 +104,17 @@ export class StartupTaint {
   async #look(): Promise<Look> {
     const { client, nodeName, key } = this.#options;
     const path = `/api/v1/nodes/${encodeURIComponent(nodeName)}`;
-    const limits = { timeout: TIMEOUT, maxBytes: MOST_BYTES, signal: this.#stop.signal };
+    const limits = { timeout: TIMEOUT, maxBytes: MAX_NODE_BYTES, signal: this.#stop.signal };
     // From the API server's cache: should that be behind, the patch fails and is made anew.
     const { status, body } = await client.get(`${path}?resourceVersion=0`, limits);
-    if (status !== 200) throw new TryAgainError(`reading the node was answered ${status}`);
+    if (status !== 200) throw new TransientError(`reading the node was answered ${status}`);
     const node = parsed(body);
     const patch = removal(node, key);
     const createdAt = createdAtOf(node);
     if (patch === undefined) return { taint: 'absent', createdAt };
     const patched = await client.patch(path, patch, limits);
     if (patched.status !== 200) {
-      throw new TryAgainError(`removing it was answered ${patched.status}`);
+      throw new TransientError(`removing it was answered ${patched.status}`);
     }
     return { taint: 'removed', createdAt };
   }
@@ -138,7 +139,7 @@ interface PatchStep {
  *
  * @param node - As the API server has it.
  * @returns Undefined where there is no such taint.
- * @throws TryAgainError for what is no node.
+ * @throws TransientError for what is no node.
  */
 export function removal(node: unknown, key: string): PatchStep[] | undefined {
   const { metadata, spec } = (node ?? {}) as {
@@ -146,7 +147,7 @@ export function removal(node: unknown, key: string): PatchStep[] | undefined {
     spec?: { taints?: unknown };
   };
   const version = metadata?.resourceVersion;
-  if (typeof version !== 'string') throw new TryAgainError('the node has no resourceVersion');
+  if (typeof version !== 'string') throw new TransientError('the node has no resourceVersion');
   const taints: unknown[] = Array.isArray(spec?.taints) ? spec.taints : [];
   const indices = taints.flatMap((taint, index) =>
     (taint as { key?: unknown } | null)?.key === key ? [index] : [],
@@ -165,7 +166,7 @@ function parsed(body: Buffer): unknown {
   try {
     return JSON.parse(body.toString('utf8'));
   } catch {
-    throw new TryAgainError('the node is not JSON');
+    throw new TransientError('the node is not JSON');
   }
 }
 

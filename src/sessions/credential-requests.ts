@@ -2,7 +2,7 @@ import type { Clock, DurationMs } from '../clock.ts';
 import type { Identified, Identity } from '../identity/identity.ts';
 import type { KeyRing } from '../identity/key-ring.ts';
 import type { PodGate } from '../identity/pod-gate.ts';
-import { type PodRefusal, REASONS } from '../identity/pod-verdict.ts';
+import { type PodRefusal, REFUSAL_MESSAGES } from '../identity/pod-verdict.ts';
 import type { VerifiedToken } from '../identity/verified-tokens.ts';
 import { auditLog, type Log } from '../telemetry/log.ts';
 import type { RequestTrace } from '../telemetry/tracing.ts';
@@ -357,7 +357,7 @@ function traceOf({ done, trace }: Waiter): RequestTrace | undefined {
 }
 
 function wrongPod(refusal: PodRefusal): Answer {
-  return { kind: 'wrong-pod', reason: REASONS[refusal] };
+  return { kind: 'wrong-pod', reason: REFUSAL_MESSAGES[refusal] };
 }
 
 const UNVERIFIED_LIMITED: FetchFailure = {

@@ -1,7 +1,8 @@
 import t from 'tap';
 import { ApiServer } from '../support/api-server.ts';
 import { needsApiServer } from '../support/needs.ts';
-import { ALL_VARIANTS,
+import {
+  ALL_VARIANTS,
   existingValues,
   type Manifest,
   needsChartTools,

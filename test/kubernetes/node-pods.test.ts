@@ -19,7 +19,7 @@ t.test('a pod from its coming to its going', async (t) => {
   t.equal(pods.hasLive('shop', 'cart'), true);
   t.equal(pods.hasLive('shop', 'till'), false);
   t.equal(pods.hasLive('other', 'cart'), false);
-  const before = pods.find('uid-of-a')?.basis;
+  const before = pods.find('uid-of-a')?.validity;
   pods.put(podFacts('a', { addresses: ['10.0.0.1', 'fd00::1'] }));
   t.equal(before?.current, false, 'what was judged before is judged anew');
   t.strictSame(holders('10.0.0.1'), ['a']);
@@ -48,13 +48,13 @@ t.test('a pod that ends has left, once', async (t) => {
 t.test('what is no news changes nothing', async (t) => {
   const { pods } = table();
   pods.put(podFacts('a', { addresses: ['10.0.0.1'] }));
-  const { basis } = pods;
-  const own = pods.find('uid-of-a')?.basis;
+  const { validity } = pods;
+  const own = pods.find('uid-of-a')?.validity;
   pods.put(podFacts('a', { addresses: ['10.0.0.1'] }));
-  t.equal(basis.current, true);
+  t.equal(validity.current, true);
   t.equal(own?.current, true);
   pods.put(podFacts('b'));
-  t.equal(basis.current, false);
+  t.equal(validity.current, false);
   t.equal(own?.current, true, 'another pod is none of its business');
 });
 
@@ -62,10 +62,10 @@ t.test('an address that several pods have published', async (t) => {
   const address = { addresses: ['10.0.0.1'] };
   const { pods, holders } = table();
   pods.put(podFacts('first', address));
-  const basis = pods.find('uid-of-first')?.basis;
+  const validity = pods.find('uid-of-first')?.validity;
   pods.put(podFacts('second', address));
   t.strictSame(holders('10.0.0.1'), ['second'], 'the one that has published it last');
-  t.equal(basis?.current, false, 'what the other was judged by is not current');
+  t.equal(validity?.current, false, 'what the other was judged by is not current');
   pods.put(podFacts('first', { ...address, deleting: true }));
   t.strictSame(holders('10.0.0.1'), ['second'], 'what is said again is no news');
   pods.put(podFacts('first', { addresses: ['10.0.0.2'] }));

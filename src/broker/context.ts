@@ -11,8 +11,8 @@ import { version } from '../version.ts';
 /** How long sending pending spans may take when the broker stops. */
 const FLUSH_TIMEOUT: DurationMs = 2_000;
 
-/** What all components of the broker are built on. */
-export interface Foundation {
+/** What all components of the broker share. */
+export interface BrokerContext {
   readonly config: Config;
   /** For AWS's own variables, proxies and access to the API server. */
   readonly environment: NodeJS.ProcessEnv;
@@ -33,7 +33,7 @@ export interface Foundation {
 
 /** Input of {@link startBroker}. */
 export type BrokerInput = Pick<
-  Foundation,
+  BrokerContext,
   'config' | 'environment' | 'log' | 'logLinesDropped' | 'signal' | 'stops'
 >;
 
@@ -42,7 +42,7 @@ export type BrokerInput = Pick<
  *
  * @throws TraceConfigError naming the variable that cannot be used.
  */
-export async function buildFoundation(input: BrokerInput): Promise<Foundation> {
+export async function createContext(input: BrokerInput): Promise<BrokerContext> {
   const { config, environment, log, stops } = input;
   const clock = new ServiceClock(systemClock);
   const traces = await collectTraces(environment, version(), log, config.trustTraceparent);

@@ -73,6 +73,8 @@ export interface HandOverActions {
  * processes is gone: `{version, clusterName, port, readyId}` from the successor, `{version, sessions,
  * readyId}` back (or `{version, refused, later}`), `{release: true}` once it answers pods, `{released: true}` back; and for each flush that the
  * successor takes, `{flush: {namespace, serviceAccount}}`, `{flushed: true}` back.
+ *
+ * @throws What an action failed with, which ends the exchange as well.
  */
 export async function handOver(
   request: IncomingMessage,
@@ -83,6 +85,7 @@ export async function handOver(
   response.writeHead(200, { 'Content-Type': 'application/x-ndjson' });
   response.flushHeaders();
   let offered = false;
+  let failure: unknown;
   try {
     for await (const line of createInterface({ input: request })) {
       const asked = readLine(line);
@@ -109,11 +112,13 @@ export async function handOver(
         readyId: offer.readyId,
       } satisfies HandOverOffer);
     }
-  } catch {
+  } catch (error) {
     // The successor's connection was cut, which is how one that died is heard of.
+    if (error !== request.errored) failure = error;
   }
   response.end();
   if (offered) await actions.reclaim();
+  if (failure !== undefined) throw failure;
 }
 
 function readLine(line: string): Readonly<Record<string, unknown>> | undefined {

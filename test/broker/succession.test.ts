@@ -10,6 +10,7 @@ import t, { type Test } from 'tap';
 import { Succession } from '../../src/broker/succession.ts';
 import { systemClock } from '../../src/clock.ts';
 import { addServerOptions, serverConfig } from '../../src/config/server-options.ts';
+import { AdminSocket } from '../../src/listener/admin-socket.ts';
 import { errorBody, NOT_FOUND } from '../../src/listener/answers.ts';
 import {
   HAND_OVER_PATH,
@@ -226,6 +227,45 @@ for (const [version, given] of [
     t.equal(found?.sessions.length, given, 'it takes over either way');
   });
 }
+
+t.test('a hand-over that fails is told, one that is cut is not', async (t) => {
+  for (const [name, release, told] of [
+    ['a release that fails', () => Promise.reject(new Error('the port is stuck')), 1],
+    ['a successor that dies', () => Promise.resolve(), 0],
+  ] as const) {
+    const path = join(ownFolder(t), 'admin.sock');
+    const { log, lines } = capturedLog();
+    let reclaimed = 0;
+    const admin = new AdminSocket(
+      path,
+      {
+        flush: async () => ({ flushed: 0 }),
+        status: () => ({}),
+        explain: async () => ({}),
+        handOver: {
+          ...GIVING,
+          release,
+          reclaim: async () => {
+            reclaimed += 1;
+          },
+        },
+      },
+      log,
+    );
+    await admin.start();
+    t.teardown(() => admin.stop());
+    const asked = request({ socketPath: path, method: 'POST', path: HAND_OVER_PATH, agent: false });
+    asked.on('error', () => undefined);
+    asked.write(`${JSON.stringify({ version: HAND_OVER_VERSION })}\n`);
+    const [answer] = (await once(asked, 'response')) as [IncomingMessage];
+    answer.on('error', () => undefined).resume();
+    asked.write(`${JSON.stringify({ release: true })}\n`);
+    if (told === 0) asked.destroy();
+    await until(() => reclaimed === 1 && lines.length >= told, `${name}: it takes all back`);
+    t.equal(lines.length, told, name);
+    if (told > 0) t.match(lines, [{ level: 'error', err: { message: 'the port is stuck' } }]);
+  }
+});
 
 t.test('a port that another broker has, whose socket is elsewhere', async (t) => {
   const { lines, succession, count } = setUp(t);

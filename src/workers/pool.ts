@@ -70,9 +70,7 @@ export interface WorkerPoolOptions {
 export class WorkerPool implements Workers {
   readonly #options: WorkerPoolOptions;
   readonly #heartbeats = new Heartbeats();
-  readonly #batches = new VerifyBatches((task, tries) =>
-    this.#run<readonly VerifyResult[] | undefined>('verify', task, tries),
-  );
+  readonly #batches: VerifyBatches;
   #pool: Piscina;
   #up: Promise<void>;
   #ready = false;
@@ -82,6 +80,10 @@ export class WorkerPool implements Workers {
   /** Starts the threads. */
   constructor(options: WorkerPoolOptions) {
     this.#options = options;
+    this.#batches = new VerifyBatches(
+      (task, tries) => this.#run<readonly VerifyResult[] | undefined>('verify', task, tries),
+      options.threads,
+    );
     this.#pool = this.#create();
     this.#up = this.#started();
     // Whoever waits for it hears of it; a start that fails earlier closes the pool unheard.

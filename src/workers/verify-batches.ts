@@ -7,6 +7,11 @@ import { WorkerError } from './worker-error.ts';
  * answered together.
  */
 const MAX_BATCH = 32;
+/**
+ * Messages that may be under way for each thread: one that it works on, and one that it goes on
+ * with. This thread takes in all that have come back before it turns to its sockets again.
+ */
+const MAX_PER_THREAD = 2;
 /** Tokens that may wait for their verdict; beyond that one is refused at once. */
 const MAX_WAITING = 20_000;
 
@@ -28,20 +33,35 @@ interface Waiting {
   readonly verdict: PromiseWithResolvers<TimedVerdict>;
 }
 
+/** What goes out in one message. */
+interface Batch {
+  readonly tokens: readonly Waiting[];
+  readonly rules: Rules;
+  readonly rulesId: number;
+}
+
 /**
  * Hands tokens to the worker threads, all that come in during one turn of the event loop in
  * one message: a message costs this thread more than the token in it, and new tokens come in
  * bursts, when a node starts or its tokens rotate. The rules go to each thread once.
+ *
+ * A burst is handed over a few messages a turn, so that verdicts do not come back all at once
+ * either: each is followed by an answer, and hits on other connections wait meanwhile.
  */
 export class VerifyBatches {
   readonly #send: SendTask;
+  readonly #maxUnderWay: number;
+  #underWay = 0;
+  readonly #batches: Batch[] = [];
   #rules: Rules | undefined;
   #rulesId = 0;
   #next: Waiting[] = [];
   #waiting = 0;
 
-  constructor(send: SendTask) {
+  /** @param threads - How many there are that `send` hands a task to. */
+  constructor(send: SendTask, threads: number) {
     this.#send = send;
+    this.#maxUnderWay = MAX_PER_THREAD * threads;
   }
 
   /**
@@ -68,26 +88,41 @@ export class VerifyBatches {
   }
 
   #flush(): void {
-    const [batch, rules, id] = [this.#next, this.#rules, this.#rulesId];
-    if (batch.length === 0 || rules === undefined) return;
+    const [tokens, rules, rulesId] = [this.#next, this.#rules, this.#rulesId];
+    if (tokens.length === 0 || rules === undefined) return;
     this.#next = [];
-    void this.#judge(batch, rules, id).finally(() => {
-      this.#waiting -= batch.length;
-    });
+    this.#batches.push({ tokens, rules, rulesId });
+    this.#sendSome();
   }
 
-  async #judge(batch: readonly Waiting[], rules: Rules, id: number): Promise<void> {
-    if (batch.length > 1) {
+  #sendSome(): void {
+    while (this.#underWay < this.#maxUnderWay) {
+      const batch = this.#batches.shift();
+      if (batch === undefined) return;
+      this.#underWay += 1;
+      void this.#judge(batch).finally(() => {
+        this.#waiting -= batch.tokens.length;
+        // A verdict of one that went out at once might come back in this very turn.
+        setImmediate(() => {
+          this.#underWay -= 1;
+          this.#sendSome();
+        });
+      });
+    }
+  }
+
+  async #judge({ tokens, rules, rulesId }: Batch): Promise<void> {
+    if (tokens.length > 1) {
       try {
-        settle(batch, await this.#ask(batch, rules, id, 1));
+        settle(tokens, await this.#ask(tokens, rules, rulesId, 1));
         return;
       } catch {
         // One of them may be the reason; it is not to take the others along.
       }
     }
-    for (const one of batch) {
+    for (const one of tokens) {
       try {
-        settle([one], await this.#ask([one], rules, id));
+        settle([one], await this.#ask([one], rules, rulesId));
       } catch (error) {
         one.verdict.reject(error);
       }

@@ -20,7 +20,7 @@ function thread() {
     return task.tokens.map((token) =>
       token === 'defect' ? { failure: 'a defect' } : { verdict: 'unfit', reason: token },
     );
-  });
+  }, 1);
   const verify = (token: string, id = 1) =>
     batches.verify({ token, now: 7, keys: keysOf(id), expected: EXPECTED });
   const replace = () => {
@@ -91,4 +91,36 @@ t.test('tokens that wait are bounded', async (t) => {
   await settle();
   t.strictSame(await verify('later'), unfit('later'));
   t.notOk(sent.some(({ tokens }) => tokens.includes('one more')));
+});
+
+t.test('a burst is handed over two messages at a time, the next in another turn', async (t) => {
+  const { now, sent, verify } = thread();
+  await verify('rules');
+  sent.length = 0;
+  const held = Promise.withResolvers<void>();
+  now.held = held.promise;
+  const names = Array.from({ length: 200 }, (_, index) => `token ${index}`);
+  const asked = names.map((name) => verify(name));
+  await settle();
+  t.equal(sent.length, 2, 'while none of them comes back');
+  let [inTurn, most, answered] = [0, 0, 0];
+  for (const one of asked) {
+    void one.then(() => {
+      inTurn += 1;
+      answered += 1;
+    });
+  }
+  held.resolve();
+  while (answered < names.length) {
+    inTurn = 0;
+    await new Promise(setImmediate);
+    most = Math.max(most, inTurn);
+  }
+  t.equal(most, 64, 'verdicts that come back in one turn');
+  t.strictSame(await Promise.all(asked), names.map(unfit));
+  t.strictSame(
+    sent.flatMap(({ tokens }) => tokens),
+    names,
+    'in the order in which they came',
+  );
 });

@@ -10,6 +10,8 @@ type KnownSocket = Socket & { [STATE]?: ConnectionState; _peername?: unknown };
 export class ConnectionState {
   /** The source that it counts for, where somebody had to know. */
   source: Source | undefined = undefined;
+  /** It has made a request, or will never make one. */
+  asked = false;
   /** Requests that wait for their answers. */
   waiting = 0;
   /** Requests that came behind another one that had no answer yet. */

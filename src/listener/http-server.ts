@@ -8,7 +8,8 @@ import {
 import type { Socket } from 'node:net';
 import { Server as NetServer } from 'node:net';
 import type { BoundedLines } from '../telemetry/bounded-lines.ts';
-import { prepare, stateOf } from './connection-state.ts';
+import { type ConnectionState, prepare, stateOf } from './connection-state.ts';
+import type { FirstRequests } from './first-requests.ts';
 import type { Sources } from './sources.ts';
 
 /** Longest header section; a token and what SDKs send beside it are a tenth of that. */
@@ -52,6 +53,8 @@ export interface HttpServerOptions {
   readonly lines: BoundedLines | undefined;
   /** Bounds connections, and what each source may hold of them. */
   readonly sources: Sources;
+  /** Bounds how many connections make their first request at once. */
+  readonly firstRequests: FirstRequests;
   /** Called with the status of an answer to what could not be parsed. */
   readonly onParseError: (status: number) => void;
   /** Whether a connection is one of the broker's own probes, which no bound is for. */
@@ -65,7 +68,7 @@ export interface HttpServerOptions {
  * the handler, and logged by its code alone: the error itself carries the raw bytes.
  */
 export function createHttpServer(options: HttpServerOptions): Server {
-  const { handler, lines, sources, isProbe, onParseError, onTooMany } = options;
+  const { handler, lines, sources, firstRequests, isProbe, onParseError, onTooMany } = options;
   const server = createServer(LIMITS, (request, response) => {
     // No socket of its own yet: an earlier request of the connection is still being answered.
     if (response.socket === null && tooManyPipelined(request.socket)) {
@@ -84,13 +87,18 @@ export function createHttpServer(options: HttpServerOptions): Server {
     response.writeHead(417, { Connection: 'close', 'Content-Length': 0 }).end();
     discardRest(request.socket);
   });
-  acceptOnly(server, (socket) => {
-    if (sources.connected(socket) || isProbe(socket)) return true;
-    onTooMany();
-    return false;
-  });
+  acceptOnly(
+    server,
+    (socket) => {
+      if (sources.connected(socket) || isProbe(socket)) return true;
+      onTooMany();
+      return false;
+    },
+    firstRequests,
+  );
   server.maxHeadersCount = 100;
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
+    firstRequests.asked(socket);
     sources.charge(socket);
     lines?.write({ code: error.code, address: socket.remoteAddress }, 'request cannot be parsed');
     if (!socket.writable || error.code === 'ECONNRESET') {
@@ -137,11 +145,17 @@ type ParsedSocket = Socket & {
  * Lets {@link discardRest} stop the parser of a connection: what its `onIncoming` returns becomes
  * llhttp's `on_headers_complete`, where 2 means that what follows is not HTTP (an upgrade).
  */
-function guardParser({ parser }: ParsedSocket, state: { readonly discarding: boolean }): void {
+function guardParser(
+  socket: ParsedSocket,
+  state: ConnectionState,
+  firstRequests: FirstRequests | undefined,
+): void {
+  const { parser } = socket;
   if (parser == null) return;
   const { onIncoming } = parser;
   parser.onIncoming = (request, keepAlive) => {
     if (state.discarding) return 2;
+    if (!state.asked) firstRequests?.asked(socket);
     const result = onIncoming(request, keepAlive);
     return state.discarding ? 2 : result;
   };
@@ -153,8 +167,16 @@ function tooManyPipelined(socket: Socket): boolean {
   return state.pipelined > MAX_PIPELINED;
 }
 
-/** Has a server close the connections that it is not to accept, before they cost a parser. */
-export function acceptOnly(server: Server, admits: (socket: Socket) => boolean): void {
+/**
+ * Has a server close the connections that it is not to accept, before they cost a parser.
+ *
+ * @param firstRequests - Told of the others, and of their first requests.
+ */
+export function acceptOnly(
+  server: Server,
+  admits: (socket: Socket) => boolean,
+  firstRequests?: FirstRequests,
+): void {
   // Node's own listener gives each connection its parser.
   const [accept] = server.listeners('connection') as [(socket: Socket) => void];
   server.removeAllListeners('connection').on('connection', (socket: Socket) => {
@@ -164,7 +186,8 @@ export function acceptOnly(server: Server, admits: (socket: Socket) => boolean):
       return;
     }
     accept.call(server, socket);
-    guardParser(socket, state);
+    guardParser(socket, state, firstRequests);
+    firstRequests?.accepted(socket);
   });
 }
 

@@ -10,6 +10,7 @@ import type { Metrics } from '../telemetry/metrics/metrics.ts';
 import { RepeatedFaults } from '../telemetry/repeated-faults.ts';
 import type { Tracing } from '../telemetry/tracing.ts';
 import { CredentialsEndpoint } from './credentials-endpoint.ts';
+import { FirstRequests } from './first-requests.ts';
 import { createHttpServer, stopListening } from './http-server.ts';
 import { ListenError, type ListenOptions, listen } from './listening.ts';
 import { MetricsPage } from './metrics-page.ts';
@@ -71,6 +72,7 @@ export class Listener {
   #doneWithout = 0;
   readonly #own: OwnAddresses;
   readonly #sources: Sources;
+  readonly #firstRequests: FirstRequests;
   readonly #scrapers: Sources;
   readonly #probers: Sources;
   readonly #page: MetricsPage;
@@ -86,6 +88,10 @@ export class Listener {
     this.#own = new OwnAddresses(clock);
     const refused = () => metrics.requests.connectionsRefused.inc();
     this.#sources = new Sources(clock, { rate: config.maxPodQps, onEviction: refused });
+    this.#firstRequests = new FirstRequests({
+      sourceOf: (socket) => this.#sources.of(socket).name,
+      isProbe: (socket) => this.#probes.isProbe(socket),
+    });
     this.#scrapers = new Sources(clock, { ...OPERATOR_LIMITS, rate: MAX_PAGES });
     // The kubelet's address is that of all host-network pods: how often it asks is not bounded.
     this.#probers = new Sources(clock, { ...OPERATOR_LIMITS, rate: 0 });
@@ -240,6 +246,7 @@ export class Listener {
       // Of their own: floods of either kind must not hide the other.
       lines: BoundedLines.of(clock, log),
       sources: this.#sources,
+      firstRequests: this.#firstRequests,
       onParseError: (status) => metrics.requests.answered(status, 'invalid', 0),
       isProbe: (socket) => this.#probes.isProbe(socket),
       onTooMany: () => metrics.requests.connectionsRefused.inc(),

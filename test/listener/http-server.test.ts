@@ -1,16 +1,20 @@
 import { once } from 'node:events';
-import type { RequestListener } from 'node:http';
+import type { RequestListener, Server } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
+import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
 import { systemClock } from '../../src/clock.ts';
-import { createHttpServer } from '../../src/listener/http-server.ts';
+import { FirstRequests, MAX_IN_A_TURN } from '../../src/listener/first-requests.ts';
+import { createHttpServer, stopListening } from '../../src/listener/http-server.ts';
 import { Sources } from '../../src/listener/sources.ts';
+import { until } from '../support/until.ts';
 import { RawClient } from './raw-client.ts';
 
 // What hostile clients can do with one connection, below anything that is about credentials.
 
 /** A server as pods meet it, and what it counted. */
 async function serve(t: Test, handler?: RequestListener) {
+  const firstRequests = new FirstRequests({ sourceOf: () => '', isProbe: () => false });
   const counts = { handled: 0, closed: 0, unparsed: [] as number[] };
   const server = createHttpServer({
     handler: (request, response) => {
@@ -21,6 +25,7 @@ async function serve(t: Test, handler?: RequestListener) {
     lines: undefined,
     isProbe: () => false,
     sources: new Sources(systemClock, { rate: 0 }),
+    firstRequests,
     onParseError: (status) => counts.unparsed.push(status),
     onTooMany: () => {
       counts.closed += 1;
@@ -32,7 +37,7 @@ async function serve(t: Test, handler?: RequestListener) {
     server.closeAllConnections();
     server.close();
   });
-  return { counts, server, port: (server.address() as AddressInfo).port };
+  return { counts, firstRequests, server, port: (server.address() as AddressInfo).port };
 }
 
 const REQUEST = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';
@@ -84,4 +89,75 @@ t.test('a client that does not read its answer is let go of', async (t) => {
   await once(taken, 'close');
   const took = performance.now() - started;
   t.ok(took > 4_000 && took < 15_000, `after ${Math.round(took)} ms`);
+});
+
+/** So many connections that the server has accepted, one a turn, and that are silent so far. */
+async function connectFirst(t: Test, server: Server, count: number): Promise<RawClient[]> {
+  const { port } = server.address() as AddressInfo;
+  const clients = await Promise.all(Array.from({ length: count }, () => RawClient.open(port)));
+  t.teardown(() => {
+    for (const client of clients) client.close();
+  });
+  const accepted = promisify(server.getConnections.bind(server));
+  await until(async () => (await accepted()) === count, 'all are accepted');
+  return clients;
+}
+
+t.test('many that connect first and ask later, all at once, do not hold up others', async (t) => {
+  const order: string[] = [];
+  const { firstRequests, server } = await serve(t, ({ url }, response) => {
+    order.push(url ?? '');
+    response.end('x');
+  });
+  const request = (path: string) => REQUEST.replace('/', path);
+  const crowd = await connectFirst(t, server, 301);
+  const steady = crowd.pop() as RawClient;
+  steady.send(request('/before'));
+  await steady.answer();
+  // Their server has all of it to read by the next time that it looks, in this order.
+  for (const client of crowd) client.send(request('/crowd'));
+  steady.send(request('/steady'));
+  let most = 0;
+  while (order.length < 302) {
+    const before = order.length;
+    await new Promise(setImmediate);
+    most = Math.max(most, order.length - before);
+  }
+  t.ok(most >= MAX_IN_A_TURN / 2, 'they do come all at once');
+  t.ok(most <= MAX_IN_A_TURN + 1, `${most} in one turn: their share, and who has asked before`);
+  t.ok(order.indexOf('/steady') <= MAX_IN_A_TURN + 1, 'which comes next');
+  for (const client of crowd) t.equal((await client.answer()).status, 200);
+  t.equal(firstRequests.held, 0);
+});
+
+/** Resolves in the turn in which that comes to be; it would not be seen by looking now and then. */
+async function someAreHeld(firstRequests: FirstRequests): Promise<void> {
+  for (let turn = 0; firstRequests.held === 0; turn += 1) {
+    if (turn > 100_000) throw new Error('none is held');
+    await new Promise(setImmediate);
+  }
+}
+
+t.test('whoever hangs up while it is held leaves nothing behind', async (t) => {
+  const { counts, firstRequests, server } = await serve(t);
+  const clients = await connectFirst(t, server, 300);
+  for (const client of clients.slice(0, 200)) client.send(REQUEST);
+  await someAreHeld(firstRequests);
+  for (const client of clients) client.close();
+  const open = promisify(server.getConnections.bind(server));
+  await until(async () => (await open()) === 0, 'their connections are closed');
+  t.equal(firstRequests.held, 0);
+  t.ok(counts.handled <= 200);
+});
+
+t.test('who is held when the server stops listening is answered', async (t) => {
+  const { counts, firstRequests, server } = await serve(t);
+  const clients = await connectFirst(t, server, 200);
+  for (const client of clients) client.send(REQUEST.replace('Host', 'Connection: close\r\nHost'));
+  await someAreHeld(firstRequests);
+  const { promise: closed, resolve } = Promise.withResolvers<void>();
+  stopListening(server, resolve);
+  for (const client of clients) t.equal((await client.answer()).status, 200);
+  await closed;
+  t.equal(counts.handled, 200);
 });

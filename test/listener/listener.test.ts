@@ -1,4 +1,6 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { once } from 'node:events';
+import type { IncomingMessage } from 'node:http';
 import { createServer } from 'node:net';
 import t, { type Test } from 'tap';
 import { freePort } from '../../src/simulator/free-port.ts';
@@ -94,6 +96,39 @@ t.test('a port that is taken is picked up when it is free', async (t) => {
   const broker = await starting;
   const answer = await ask(port, '/v1/credentials', 'GET', { Authorization: broker.token() });
   t.equal(answer.status, 200);
+});
+
+t.test('hundreds of new tokens at once are read, judged and answered a few a turn', async (t) => {
+  const broker = await startInProcess(t);
+  const warm = { Authorization: broker.token() };
+  t.equal((await ask(broker.port, '/v1/credentials', 'GET', warm)).status, 200);
+  const clients = await Promise.all(Array.from({ length: 300 }, () => opened(t, broker)));
+  await until(async () => (await connections(broker)) >= 300, 'all are accepted');
+  const tokens = clients.map(() => broker.token());
+  const counts = { began: 0, answered: 0 };
+  const count = (what: keyof typeof counts) => (message: unknown) => {
+    const { request } = message as { request: IncomingMessage };
+    if (request.url === '/v1/credentials') counts[what] += 1;
+  };
+  const counted = { began: count('began'), answered: count('answered') };
+  subscribe('http.server.request.start', counted.began);
+  subscribe('http.server.response.finish', counted.answered);
+  t.teardown(() => {
+    unsubscribe('http.server.request.start', counted.began);
+    unsubscribe('http.server.response.finish', counted.answered);
+  });
+  for (const [index, client] of clients.entries()) client.send(request(tokens[index] as string));
+  const most = { began: 0, answered: 0 };
+  while (counts.answered < 300) {
+    const before = { ...counts };
+    await new Promise(setImmediate);
+    for (const what of ['began', 'answered'] as const) {
+      most[what] = Math.max(most[what], counts[what] - before[what]);
+    }
+  }
+  t.ok(most.began > 30 && most.began <= 64, `${most.began} are read in one turn`);
+  t.ok(most.answered <= 64, `${most.answered} are answered in one turn`);
+  for (const client of clients) t.equal((await client.answer()).status, 200);
 });
 
 t.test('stop: what is under way is answered, as the last on its connection', async (t) => {

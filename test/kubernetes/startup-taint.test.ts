@@ -26,7 +26,7 @@ t.test('the patch takes off the taints of the key, and tests what it was made fr
   t.equal(removal({ metadata: { resourceVersion: '7' }, spec: {} }, KEY), undefined);
   t.equal(removal({ ...node('7'), spec: { taints: [null, 7, 'taint'] } }, KEY), undefined);
   for (const value of [null, 'node', {}, { metadata: { resourceVersion: 7 } }]) {
-    t.throws(() => removal(value, KEY), { name: 'TryAgainError' });
+    t.throws(() => removal(value, KEY), { name: 'TransientError' });
   }
 });
 

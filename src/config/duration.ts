@@ -12,7 +12,7 @@ const UNIT: Readonly<Record<string, number>> = {
 };
 
 /** The longest duration that a timer can hold; Go's own limit is 290 years. */
-const LONGEST: DurationMs = 2 ** 31 - 1;
+const MAX_DURATION: DurationMs = 2 ** 31 - 1;
 
 /**
  * Reads a duration in the form of Go's `time.ParseDuration`, which the existing agent's
@@ -42,8 +42,8 @@ export function parseDuration(text: string, tooLong: 'refuse' | 'cut' = 'refuse'
   if (body === '' || end !== body.length) {
     throw new TypeError(`not a duration: ${shown} (write it as in 90s, 3h or 1h30m)`);
   }
-  if (total > LONGEST && tooLong === 'cut') return LONGEST;
-  if (total > LONGEST) throw new TypeError(`a duration of more than 24 days: ${shown}`);
+  if (total > MAX_DURATION && tooLong === 'cut') return MAX_DURATION;
+  if (total > MAX_DURATION) throw new TypeError(`a duration of more than 24 days: ${shown}`);
   // To the nanosecond, as in Go: 1.001 s is 1,001 ms, and not a little less.
   return Math.round(total * 1e6) / 1e6;
 }

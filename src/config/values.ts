@@ -3,12 +3,12 @@ import { isIP } from 'node:net';
 // Readers of single flag values. Each takes the text as the user wrote it, and throws a
 // TypeError that says what is wrong with it; the command line puts the flag's name in front.
 
-/** A whole number from `least` to `most`, in decimal. */
-export function wholeNumber(least: number, most: number): (text: string) => number {
+/** A whole number from `min` to `max`, in decimal. */
+export function wholeNumber(min: number, max: number): (text: string) => number {
   return (text) => {
     const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
-    if (!(value >= least && value <= most)) {
-      throw new TypeError(`must be a whole number from ${least} to ${most}`);
+    if (!(value >= min && value <= max)) {
+      throw new TypeError(`must be a whole number from ${min} to ${max}`);
     }
     return value;
   };

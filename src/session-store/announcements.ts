@@ -24,7 +24,7 @@ export type Announcement =
 
 const CONTEXT = ['announcement'];
 /** Longer than any announcement. */
-const MOST_CHARACTERS = 8_192;
+const MAX_CHARACTERS = 8_192;
 
 /**
  * Writes announcements. Those that end sessions, or name them, are sealed: who can write to
@@ -50,7 +50,7 @@ export class AnnouncementForm {
 
   /** @returns Undefined for what no broker of this cluster has written. */
   read(text: string): Announcement | undefined {
-    if (text.length > MOST_CHARACTERS) return undefined;
+    if (text.length > MAX_CHARACTERS) return undefined;
     const [kind, rest = '', fetchedAt] = text.split(' ');
     switch (kind) {
       case 'kept':

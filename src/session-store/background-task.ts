@@ -1,8 +1,8 @@
 import type { Clock, DurationMs, Timer } from '../clock.ts';
 
 /** The pause after a run that failed, doubled with each that follows it. */
-const FIRST_PAUSE: DurationMs = 1_000;
-const LONGEST_PAUSE: DurationMs = 30_000;
+const MIN_PAUSE: DurationMs = 1_000;
+const MAX_PAUSE: DurationMs = 30_000;
 
 /** What {@link BackgroundTask} is made from. */
 export interface BackgroundTaskOptions {
@@ -25,7 +25,7 @@ export class BackgroundTask {
   #running = false;
   /** It was asked for while it ran: what it has seen may be too old. */
   #again: DurationMs | undefined;
-  #pause = FIRST_PAUSE;
+  #pause = MIN_PAUSE;
   #stopped = false;
 
   constructor(options: BackgroundTaskOptions) {
@@ -76,7 +76,7 @@ export class BackgroundTask {
     const again = this.#again;
     this.#again = undefined;
     const pause = succeeded ? every?.() : this.#pause;
-    this.#pause = succeeded ? FIRST_PAUSE : Math.min(LONGEST_PAUSE, this.#pause * 2);
+    this.#pause = succeeded ? MIN_PAUSE : Math.min(MAX_PAUSE, this.#pause * 2);
     // Twice as long at most, and never in step with others.
     if (pause !== undefined) this.#wait(pause * (1 + random()));
     if (again !== undefined) this.soon(again);

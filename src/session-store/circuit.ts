@@ -10,13 +10,13 @@ export class CircuitOpenError extends Error {
 }
 
 /** Failures in a row that open the circuit; a connection that is lost opens it at once. */
-const MOST_FAILURES = 3;
+const MAX_FAILURES = 3;
 /**
  * The pause before Redis is tried out again; doubled with each time that it opens, until a
  * command has succeeded: a probe that does is not enough where all else fails.
  */
-const FIRST_PAUSE: DurationMs = 500;
-const LONGEST_PAUSE: DurationMs = 5_000;
+const MIN_PAUSE: DurationMs = 500;
+const MAX_PAUSE: DurationMs = 5_000;
 
 /** What {@link Circuit} is made from. */
 export interface CircuitOptions {
@@ -37,7 +37,7 @@ export class Circuit {
   #state: CircuitState = 'open';
   #reason = 'not connected yet';
   #failures = 0;
-  #pause = FIRST_PAUSE;
+  #pause = MIN_PAUSE;
   #connected = false;
   #untried = true;
   #timer: Timer | undefined;
@@ -64,14 +64,14 @@ export class Circuit {
   /** A command was answered as it should be. */
   succeeded(): void {
     this.#failures = 0;
-    this.#pause = FIRST_PAUSE;
+    this.#pause = MIN_PAUSE;
   }
 
   /** A command failed, or was not answered in time. */
   failed(reason: string): void {
     if (this.#state !== 'closed') return;
     this.#failures += 1;
-    if (this.#failures >= MOST_FAILURES) this.#open(reason);
+    if (this.#failures >= MAX_FAILURES) this.#open(reason);
   }
 
   /** There is a connection: Redis is tried out at once. */
@@ -111,7 +111,7 @@ export class Circuit {
     clock.clearTimeout(this.#timer);
     if (this.#stopped || !this.#connected) return;
     const pause = this.#pause * (1 + random());
-    this.#pause = Math.min(LONGEST_PAUSE, this.#pause * 2);
+    this.#pause = Math.min(MAX_PAUSE, this.#pause * 2);
     this.#timer = clock.setTimeout(() => this.#tryOut(), pause);
     this.#timer.unref();
   }

@@ -6,7 +6,7 @@ import type { LeaseWaiters, Waiter } from './lease-waiters.ts';
 import { LEASE_LASTS, type Leases } from './leases.ts';
 import type { Names } from './names.ts';
 import type { RedisLink } from './redis-link.ts';
-import { type Found, MalformedReplyError } from './replies.ts';
+import { type ClaimReply, MalformedReplyError } from './replies.ts';
 import { claimScript } from './scripts.ts';
 import type { Claim, ClaimOptions, KeptCredentials, StoredSession } from './session-store.ts';
 import type { VersionClock } from './version-clock.ts';
@@ -25,7 +25,7 @@ export type LeaseOutcome =
   | 'redis-unavailable';
 
 /** Less left than this is no use to whoever asks. */
-const LEAST_LEFT: DurationMs = 20_000;
+const MIN_LIFETIME: DurationMs = 20_000;
 /** How often a lease is looked at while nothing can be heard about it. */
 const DEAF_WAIT: DurationMs = 100;
 /** How long after a lease should have ended it is asked for: Redis ends it when it gets to it. */
@@ -33,15 +33,15 @@ const TAKE_OVER_AFTER: DurationMs = 20;
 /** Over what time those who waited for it come. */
 const TAKE_OVER_SPREAD: DurationMs = 50;
 /** Less time than this is not enough to ask Redis anything. */
-const LEAST_BUDGET: DurationMs = 1;
+const MIN_BUDGET: DurationMs = 1;
 /** By what part of the budget Redis may hold a claim up again after a wait for another's call. */
 const BUDGET_AFTER_WAIT = 0.5;
 /** Looks at one lease, three times as many as whoever hears nothing takes in half a minute. */
-const MOST_LOOKS = 1_000;
+const MAX_LOOKS = 1_000;
 /** For so many fetches of the longest kind another broker's is waited for, over several claims. */
-const MOST_FETCHES = 2;
+const MAX_FETCHES = 2;
 /** Sessions of which it is remembered for how long they were waited for. */
-const MOST_REMEMBERED = 10_000;
+const MAX_REMEMBERED = 10_000;
 
 /** What {@link Claims} is made from. */
 export interface ClaimsOptions {
@@ -74,7 +74,7 @@ export class Claims {
    * being fetched. After a while it is not believed: nothing that it says may keep a session from
    * being fetched for good.
    */
-  readonly #waitedFor = new LRUCache<string, DurationMs>({ max: MOST_REMEMBERED });
+  readonly #waitedFor = new LRUCache<string, DurationMs>({ max: MAX_REMEMBERED });
 
   constructor(options: ClaimsOptions) {
     this.#options = options;
@@ -125,8 +125,8 @@ export class Claims {
     let waited = false;
     // A wrong entry is done away with, so that the next look finds another or none.
     let entriesLeft = names.length + 1;
-    for (let look = 1; look <= MOST_LOOKS; look += 1) {
-      if (link.state !== 'closed' || budget < LEAST_BUDGET || entriesLeft === 0) break;
+    for (let look = 1; look <= MAX_LOOKS; look += 1) {
+      if (link.state !== 'closed' || budget < MIN_BUDGET || entriesLeft === 0) break;
       const sent = clock.elapsed();
       const found = await this.#ask(session, newerThan, shared, budget).catch(() => undefined);
       budget -= clock.elapsed() - sent;
@@ -143,7 +143,7 @@ export class Claims {
         entriesLeft -= 1;
         continue;
       }
-      if ((this.#waitedFor.get(name) ?? 0) >= MOST_FETCHES * longestFetch) break;
+      if ((this.#waitedFor.get(name) ?? 0) >= MAX_FETCHES * longestFetch) break;
       waited = true;
       const left = deadline - clock.elapsed();
       if (left <= 0 || signal.aborted) return { claim: { kind: 'elsewhere' }, outcome: undefined };
@@ -164,7 +164,7 @@ export class Claims {
     newerThan: EpochMs,
     leased: boolean,
     limit: DurationMs,
-  ): Promise<Found> {
+  ): Promise<ClaimReply> {
     const { clock, names, link } = this.#options;
     const [first] = names;
     const script = claimScript(
@@ -175,7 +175,7 @@ export class Claims {
         flushes: names.flatMap((each) => each.flushes(session)),
       },
       newerThan,
-      clock.now() + LEAST_LEFT,
+      clock.now() + MIN_LIFETIME,
       leased ? LEASE_LASTS : 0,
     );
     const found = await link.script('claim', limit, script);
@@ -193,7 +193,7 @@ export class Claims {
     const { clock, open } = this.#options;
     const kept = open(entry);
     if (kept === undefined || kept.fetchedAt <= newerThan) return undefined;
-    return kept.role.expiresAt > clock.now() + LEAST_LEFT ? kept : undefined;
+    return kept.role.expiresAt > clock.now() + MIN_LIFETIME ? kept : undefined;
   }
 
   #take(session: StoredSession, version: number, signal: AbortSignal): Claim {

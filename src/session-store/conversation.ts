@@ -16,7 +16,7 @@ const BOUNDS: Readonly<Record<string, RespBounds>> = {
   sentinel: OF_SERVERS,
 };
 /** The slots of a cluster are fewer, and so are ports. */
-const MOST_IN_CLUSTER = 65_535;
+const MAX_IN_CLUSTER = 65_535;
 /** Besides messages. */
 const SAID_TO_LISTENERS: ReadonlySet<string> = new Set(['subscribe', 'pong']);
 const REDIRECTION = /^(?:MOVED|ASK)\b/;
@@ -94,7 +94,7 @@ export class Conversation {
       if (type !== '*' || length !== 3 || texts < 2) throw new RespError('no subscription');
       this.#listens = true;
     }
-    if (command === 'cluster' && (holdsNull || greatest > MOST_IN_CLUSTER || type === ':')) {
+    if (command === 'cluster' && (holdsNull || greatest > MAX_IN_CLUSTER || type === ':')) {
       throw new RespError('a cluster that cannot be');
     }
     if (command === 'info' && (type !== '$' || holdsNull)) throw new RespError('no information');

@@ -18,7 +18,7 @@ export interface Entry {
 }
 
 /** Characters of `sealed`, and more: session tokens are of 16 KiB at most. */
-export const MOST_SEALED = 65_536;
+export const MAX_SEALED = 65_536;
 
 /** The hash's fields for version, fetchedAt, expiresAt and sealed, as {@link entryOf} reads them. */
 export const ENTRY_FIELDS = ['g', 't', 'e', 'v'] as const;

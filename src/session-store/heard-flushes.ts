@@ -3,7 +3,7 @@ import type { Names } from './names.ts';
 import type { FlushChoice, StoredSession } from './session-store.ts';
 
 /** More flushes than an operator makes while an answer of Redis is on its way. */
-const MOST = 1_000;
+const MAX_REMEMBERED = 1_000;
 
 /**
  * Flushes that were heard of. What Redis has answered before a flush can arrive after it, on
@@ -11,7 +11,7 @@ const MOST = 1_000;
  */
 export class HeardFlushes {
   readonly #names: Names;
-  readonly #versions = new LRUCache<string, number>({ max: MOST });
+  readonly #versions = new LRUCache<string, number>({ max: MAX_REMEMBERED });
 
   constructor(names: Names) {
     this.#names = names;

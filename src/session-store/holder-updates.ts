@@ -12,7 +12,7 @@ import type { KeptCredentials, RevokedBy, SessionHolder, StoredSession } from '.
 import type { VersionClock } from './version-clock.ts';
 
 /** Sessions whose entries are known by name. */
-const MOST_KNOWN = 10_000;
+const MAX_KNOWN = 10_000;
 /** How often a session is renewed at most because another node was denied it. */
 const RENEWED_EVERY: DurationMs = 30_000;
 
@@ -33,10 +33,10 @@ export interface HolderUpdatesOptions {
 /** Brings what is held in memory up to what Redis has, and what other brokers say. */
 export class HolderUpdates {
   readonly #options: HolderUpdatesOptions;
-  readonly #known = new LRUCache<string, StoredSession>({ max: MOST_KNOWN });
+  readonly #known = new LRUCache<string, StoredSession>({ max: MAX_KNOWN });
   /** Sessions that are being read anew: one reading at a time, whatever is announced of them. */
   readonly #refreshing = new Set<string>();
-  readonly #renewedAt = new LRUCache<string, DurationMs>({ max: MOST_KNOWN });
+  readonly #renewedAt = new LRUCache<string, DurationMs>({ max: MAX_KNOWN });
 
   constructor(options: HolderUpdatesOptions) {
     this.#options = options;

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 /** Bytes of a key of AES-256. */
 const KEY_BYTES = 32;
 /** Larger than any file with two keys. */
-const MOST_CHARACTERS = 1_024;
+const MAX_CHARACTERS = 1_024;
 
 /** A file of keys that cannot be used; `message` says why, and quotes nothing of it. */
 export class KeyFileError extends Error {
@@ -22,10 +22,10 @@ export class KeyFileError extends Error {
 export async function readKeyFile(file: string): Promise<readonly Buffer[]> {
   const content = await readContent(file, '--redis-key-file');
   const words = content
-    .slice(0, MOST_CHARACTERS)
+    .slice(0, MAX_CHARACTERS)
     .split(/\s+/)
     .filter((word) => word !== '');
-  if (content.length > MOST_CHARACTERS || words.length < 1 || words.length > 2) {
+  if (content.length > MAX_CHARACTERS || words.length < 1 || words.length > 2) {
     throw new KeyFileError(`--redis-key-file ${file} must hold one key or two`);
   }
   const keys = words.map((word, index) => key(word, `${file}, key ${index + 1}`));

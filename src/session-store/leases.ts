@@ -7,7 +7,7 @@ export const LEASE_LASTS: DurationMs = 1_000;
 /** How often a lease is renewed while the call that it is for goes on. */
 const RENEWED_EVERY: DurationMs = 300;
 /** No call takes so long: a lease that is renewed for longer was forgotten. */
-const MOST_RENEWALS = 600;
+const MAX_RENEWALS = 600;
 const WRITE_TIMEOUT: DurationMs = 1_000;
 
 /** A lease that this broker holds: the right to fetch a session for all. */
@@ -57,7 +57,7 @@ export class Leases {
       // Without an answer, or with a strange one, it may live still, and the next renewal may be
       // in time.
       renewals += 1;
-      if (renewed !== 0 && renewals < MOST_RENEWALS) renewLater();
+      if (renewed !== 0 && renewals < MAX_RENEWALS) renewLater();
       else {
         onLost();
         lease.end();

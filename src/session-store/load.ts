@@ -15,7 +15,7 @@ import type { HeldSession, KeptCredentials, RevokedBy, StoredSession } from './s
 /** Entries read in one go: opening so many holds the main thread up for a few milliseconds. */
 const AT_ONCE = 100;
 /** Entries that are listed at most: more than a node has pods, and few megabytes of names. */
-const MOST_LISTED = 20_000;
+const MAX_LISTED = 20_000;
 
 /** A session with what is kept of it. */
 export interface KeptSession {
@@ -61,7 +61,7 @@ export async function loadEntries(options: LoadOptions): Promise<Loaded> {
   const [version, ...lists] = await Promise.all([
     read(versionScript(first.sequence)),
     ...names.map(({ index, entryPrefix }) =>
-      read(listScript(index, entryPrefix, now, Math.min(most, MOST_LISTED))),
+      read(listScript(index, entryPrefix, now, Math.min(most, MAX_LISTED))),
     ),
   ]);
   const found: FoundEntry[] = [];

@@ -1,5 +1,5 @@
 import type { DurationMs } from '../clock.ts';
-import { ENTRY_FIELDS, MOST_SEALED } from './entries.ts';
+import { ENTRY_FIELDS, MAX_SEALED } from './entries.ts';
 import { MAX_CLOCK_DIFFERENCE } from './version-clock.ts';
 
 // The few steps that have to be one, as scripts. An entry is a hash of `g` (version), `t`
@@ -69,7 +69,7 @@ end
 local function fields(key, ...)
   for _, field in ipairs({...}) do
     local length = redis.pcall('HSTRLEN', key, field)
-    if type(length) == 'table' or length > (field == 'v' and ${MOST_SEALED} or ${MAX_DIGITS}) then
+    if type(length) == 'table' or length > (field == 'v' and ${MAX_SEALED} or ${MAX_DIGITS}) then
       redis.call('DEL', key)
       return {}
     end

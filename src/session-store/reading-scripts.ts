@@ -4,7 +4,7 @@ import { FIELDS, HELPERS, MAX_AHEAD } from './lua.ts';
 import type { Script } from './redis-link.ts';
 import {
   type EntryState,
-  MOST_NAME,
+  MAX_NAME,
   readEntries,
   readEntryStates,
   readNames,
@@ -19,7 +19,7 @@ mend_index(KEYS[1])
 local found = redis.call('ZREVRANGEBYSCORE', KEYS[1], '+inf', '(' .. ARGV[1], 'LIMIT', 0, ARGV[2])
 local names = {}
 for _, name in ipairs(found) do
-  if #name <= ${MOST_NAME} and string.sub(name, 1, #ARGV[3]) == ARGV[3] then
+  if #name <= ${MAX_NAME} and string.sub(name, 1, #ARGV[3]) == ARGV[3] then
     names[#names + 1] = name
   else
     redis.call('ZREM', KEYS[1], name)

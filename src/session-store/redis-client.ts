@@ -19,8 +19,8 @@ const CONNECT_TIMEOUT: DurationMs = 2_000;
 /** How long a connection may owe an answer before it is taken to be dead. */
 const DEAD_AFTER: DurationMs = 5_000;
 /** Between attempts to connect: the first pause, doubled up to the longest. */
-const FIRST_PAUSE: DurationMs = 100;
-const LONGEST_PAUSE: DurationMs = 5_000;
+const MIN_PAUSE: DurationMs = 100;
+const MAX_PAUSE: DurationMs = 5_000;
 /** A connection that has lasted so long, with the pause before it, was a good one. */
 const GOOD_AFTER: DurationMs = 10_000;
 
@@ -142,7 +142,7 @@ export function reconnectPauses(clock: Clock, random: () => number): () => Durat
     const now = clock.elapsed();
     attempts = now - last > GOOD_AFTER ? 0 : attempts + 1;
     last = now;
-    const longest = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** Math.min(10, attempts));
+    const longest = Math.min(MAX_PAUSE, MIN_PAUSE * 2 ** Math.min(10, attempts));
     return longest * (0.5 + random());
   };
 }

@@ -167,7 +167,7 @@ export interface Script<T> {
 const REPLY_CODE = /^[A-Z]{3,32}\b/;
 
 /** Longer than any message of Node.js or ioredis that says why a connection failed. */
-const MOST_CHARACTERS = 200;
+const MAX_CHARACTERS = 200;
 
 /** The code of an error of Redis or of the connection: its text may repeat what was sent. */
 export function errorCode(error: Error): string {
@@ -178,6 +178,6 @@ export function errorCode(error: Error): string {
   if (replyCode !== undefined) return replyCode;
   if (name === 'ReplyError') return 'ERR';
   // Some messages of ioredis quote what the server has sent.
-  const said = message.slice(0, MOST_CHARACTERS).replace(/ Last (reply|error): .*/s, '');
+  const said = message.slice(0, MAX_CHARACTERS).replace(/ Last (reply|error): .*/s, '');
   return name === 'Error' ? said : `${name}: ${said}`;
 }

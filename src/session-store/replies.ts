@@ -1,4 +1,4 @@
-import { type Entry, entryOf, MOST_SEALED } from './entries.ts';
+import { type Entry, entryOf, MAX_SEALED } from './entries.ts';
 import type { RevokedBy } from './session-store.ts';
 
 // What Redis answers comes from outside: whoever has taken it over, or writes to it, may have it
@@ -24,14 +24,14 @@ export class MalformedReplyError extends Error {
 export type ReadReply<T> = (reply: unknown) => T;
 
 /** Longer than the name of any entry. */
-export const MOST_NAME = 256;
+export const MAX_NAME = 256;
 /** As many as `String` makes of a number that is a version or a time. */
-const MOST_DIGITS = 32;
+const MAX_DIGITS = 32;
 const DECIMAL = /^\d{1,16}(\.\d+)?$/;
 const INTEGER = /^\d{1,16}$/;
 
 /** What Redis says of a session that is claimed. */
-export type Found =
+export type ClaimReply =
   | { readonly kind: 'entry'; readonly entry: Entry }
   | { readonly kind: 'lease'; readonly version: number }
   /** Another broker has the lease; `endsIn` is in milliseconds. */
@@ -44,7 +44,10 @@ export type Found =
  * @param names - The entries that may be meant: another session's is no answer, however genuine.
  * @param longestLease - In milliseconds.
  */
-export function readFound(names: readonly string[], longestLease: number): ReadReply<Found> {
+export function readClaimReply(
+  names: readonly string[],
+  longestLease: number,
+): ReadReply<ClaimReply> {
   return (reply) => {
     const [kind, one, ...fields] = listOf(reply, 'a claim');
     switch (kind) {
@@ -77,7 +80,7 @@ export function readEntries(names: readonly string[]): ReadReply<readonly (Entry
 function readEntry(name: string, reply: unknown): Entry | undefined {
   const fields = listOf(reply, 'an entry').map((field) => {
     if (field === null) return null;
-    if (typeof field === 'string' && field.length <= MOST_SEALED) return field;
+    if (typeof field === 'string' && field.length <= MAX_SEALED) return field;
     throw new MalformedReplyError('an entry');
   });
   return entryOf(name, fields);
@@ -149,7 +152,7 @@ export function readCount(reply: unknown): number {
 export function readNames(prefix: string): ReadReply<readonly string[]> {
   return (reply) =>
     listOf(reply, 'names').map((name) => {
-      if (typeof name === 'string' && name.length <= MOST_NAME && name.startsWith(prefix)) {
+      if (typeof name === 'string' && name.length <= MAX_NAME && name.startsWith(prefix)) {
         return name;
       }
       throw new MalformedReplyError('names');
@@ -159,7 +162,7 @@ export function readNames(prefix: string): ReadReply<readonly string[]> {
 /** Reads milliseconds since the epoch, which may have a fraction. */
 function readTime(reply: unknown): number {
   const plain =
-    typeof reply === 'string' && reply.length <= MOST_DIGITS && DECIMAL.test(reply)
+    typeof reply === 'string' && reply.length <= MAX_DIGITS && DECIMAL.test(reply)
       ? Number(reply)
       : Number.NaN;
   if (!(plain <= Number.MAX_SAFE_INTEGER)) throw new MalformedReplyError('a time');

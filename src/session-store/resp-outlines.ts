@@ -30,8 +30,8 @@ export interface RespBounds {
 
 const CR = 0x0d;
 const LF = 0x0a;
-const MOST_LINE = 8_192;
-const MOST_DEPTH = 4;
+const MAX_LINE = 8_192;
+const MAX_DEPTH = 4;
 /** Longer than a redirection to the longest host name. */
 const HEAD = 320;
 const LENGTH = /^(?:-1|\d{1,10})$/;
@@ -84,7 +84,7 @@ export class RespOutlines {
     const to = end === -1 ? chunk.length : end + 1;
     this.#count(to - from);
     this.#line += Buffer.from(chunk.buffer, chunk.byteOffset + from, to - from).toString('latin1');
-    if (this.#line.length > MOST_LINE) throw new RespError('a line without an end');
+    if (this.#line.length > MAX_LINE) throw new RespError('a line without an end');
     const cr = this.#line.indexOf('\r');
     if (cr !== -1 && cr < this.#line.length - 1) {
       if (cr !== this.#line.length - 2 || !this.#line.endsWith('\n')) {
@@ -164,7 +164,7 @@ export class RespOutlines {
       this.#value('*', '', false);
       return;
     }
-    if (this.#missing.length >= MOST_DEPTH) throw new RespError('arrays in arrays in arrays');
+    if (this.#missing.length >= MAX_DEPTH) throw new RespError('arrays in arrays in arrays');
     this.#outline ??= outline('*', length);
     this.#missing.push(length);
   }

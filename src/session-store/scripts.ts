@@ -3,10 +3,10 @@ import type { Entry } from './entries.ts';
 import { FIELDS, HELPERS, MAX_AHEAD, REMEMBERED } from './lua.ts';
 import type { Script } from './redis-link.ts';
 import {
-  type Found,
+  type ClaimReply,
   type KeepResult,
+  readClaimReply,
   readCount,
-  readFound,
   readKeepResult,
   readVersion,
 } from './replies.ts';
@@ -63,12 +63,12 @@ export function claimScript(
   newerThan: EpochMs,
   goodUntil: EpochMs,
   lease: DurationMs,
-): Script<Found> {
+): Script<ClaimReply> {
   return {
     text: CLAIM,
     keys: [leaseKey, sequence, ...entries, ...flushes],
     args: [entries.length, newerThan, goodUntil, lease],
-    read: readFound(entries, lease),
+    read: readClaimReply(entries, lease),
   };
 }
 

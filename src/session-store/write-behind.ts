@@ -3,10 +3,10 @@ import type { Clock, DurationMs, Timer } from '../clock.ts';
 /** Writes under way at once. */
 const AT_ONCE = 16;
 /** What waits to be written at most; beyond it the oldest is given up that may be. */
-const MOST = 4_000;
+const MAX_WAITING = 4_000;
 /** The pause after a write that failed, doubled while writes go on failing. */
-const FIRST_PAUSE: DurationMs = 500;
-const LONGEST_PAUSE: DurationMs = 30_000;
+const MIN_PAUSE: DurationMs = 500;
+const MAX_PAUSE: DurationMs = 30_000;
 
 /** What {@link WriteBehind} is made from. */
 export interface WriteBehindOptions {
@@ -36,7 +36,7 @@ export class WriteBehind {
   readonly #underWay = new Set<string>();
   #idle: (() => void)[] = [];
   #retry: Timer | undefined;
-  #pause = FIRST_PAUSE;
+  #pause = MIN_PAUSE;
 
   constructor(options: WriteBehindOptions) {
     this.#options = options;
@@ -56,7 +56,7 @@ export class WriteBehind {
    */
   add(subject: string, write: () => Promise<unknown>, { essential = false } = {}): void {
     this.#waiting.delete(subject);
-    if (this.#waiting.size >= MOST && !essential && !this.#makeRoom()) {
+    if (this.#waiting.size >= MAX_WAITING && !essential && !this.#makeRoom()) {
       this.#options.onDropped();
       return;
     }
@@ -113,13 +113,13 @@ export class WriteBehind {
     clock.clearTimeout(this.#retry);
     this.#retry = clock.setTimeout(() => this.advance(), this.#pause);
     this.#retry.unref();
-    this.#pause = Math.min(LONGEST_PAUSE, this.#pause * 2);
+    this.#pause = Math.min(MAX_PAUSE, this.#pause * 2);
     this.#tellIdle();
   }
 
   #ended(subject: string): void {
     this.#underWay.delete(subject);
-    this.#pause = FIRST_PAUSE;
+    this.#pause = MIN_PAUSE;
     this.advance();
     this.#tellIdle();
   }

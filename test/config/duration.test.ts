@@ -3,7 +3,7 @@ import t from 'tap';
 import { formatDuration, parseDuration } from '../../src/config/duration.ts';
 
 const DAY = 24 * 3_600_000;
-const LONGEST = 2 ** 31 - 1;
+const MAX_DURATION = 2 ** 31 - 1;
 
 t.test('durations in the forms of Go', async (t) => {
   for (const [text, milliseconds] of [
@@ -34,7 +34,7 @@ t.test('durations in the forms of Go', async (t) => {
     ['0.1s', 100],
     ['007s', 7_000],
     ['24h', DAY],
-    ['2147483647ms', LONGEST],
+    ['2147483647ms', MAX_DURATION],
   ] as const) {
     t.equal(parseDuration(text), milliseconds, text);
   }
@@ -91,7 +91,7 @@ t.test('durations that no flag has a use for', async (t) => {
   }
   t.throws(() => parseDuration(`${'9'.repeat(400)}h`), TypeError, 'a number beyond all numbers');
   for (const text of ['2147483648ms', '720h', `${'9'.repeat(400)}h`]) {
-    t.equal(parseDuration(text, 'cut'), LONGEST, `${text.slice(0, 20)}, cut`);
+    t.equal(parseDuration(text, 'cut'), MAX_DURATION, `${text.slice(0, 20)}, cut`);
   }
   t.equal(parseDuration('3h', 'cut'), 3 * 3_600_000);
   t.throws(() => parseDuration('3', 'cut'), TypeError);
@@ -130,7 +130,7 @@ t.test('durations as they are written', async (t) => {
 
 t.test('what is written is read as the same', async () => {
   fc.assert(
-    fc.property(fc.integer({ min: 0, max: LONGEST }), (milliseconds) => {
+    fc.property(fc.integer({ min: 0, max: MAX_DURATION }), (milliseconds) => {
       const text = formatDuration(milliseconds);
       const read = parseDuration(text);
       if (read !== milliseconds) throw new Error(`${milliseconds} ms → ${text} → ${read} ms`);
@@ -165,7 +165,7 @@ t.test('whatever the text, it is a duration or a TypeError', async () => {
       } catch (error) {
         return error instanceof TypeError;
       }
-      return read >= 0 && read <= LONGEST;
+      return read >= 0 && read <= MAX_DURATION;
     }),
     { numRuns: 5_000 },
   );

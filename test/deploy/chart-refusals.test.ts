@@ -1,5 +1,5 @@
 import t from 'tap';
-import { helmTemplate, needsChartTools, REQUIRED, type Values } from './chart.ts';
+import { helmTemplate, needsChartTools, REGION, REQUIRED, type Values } from './chart.ts';
 
 const skip = needsChartTools();
 
@@ -90,6 +90,34 @@ const REFUSED: readonly (readonly [Values, ...RegExp[]])[] = [
   [{ redis: { url: 'http://host', secretName: 'x' } }, /redis.*url/],
   [{ redis: { url: 'redis://me:secret@host', secretName: 'x' } }, /redis.*url/],
   [{ resources: { limits: { memory: '0.5Gi' } } }, /resources\.limits\.memory/],
+  [{ resources: { limits: { memory: '64Mi' } } }, /resources\.limits\.memory: 64Mi: .*128Mi/],
+  [{ image: { ...REQUIRED.image, tag: 1.1 } }, /image\.tag: 1\.1: .*quotes/],
+  [
+    { image: { repository: 'a.example:5000/b:1.0' } },
+    /image\.repository: .*write that in image\.tag/,
+  ],
+  [{ daemonsets: { cloud: { create: false } } }, /daemonsets: none/],
+  [
+    {
+      daemonsets: { cloud: { create: true, nameSuffix: 'hybrid' }, hybrid: { create: true } },
+      ...REGION,
+    },
+    /daemonsets\.hybrid\.nameSuffix: is that of daemonsets\.cloud/,
+  ],
+  [{ agent: { probePort: 2705 } }, /metrics\.port: is agent\.probePort/],
+  [{ metrics: { port: 80 } }, /metrics\.port: 80/],
+  [
+    { agent: { additionalArgs: { '--probe-port': 2704 } } },
+    /agent\.additionalArgs: --probe-port: write agent\.probePort/,
+  ],
+  [
+    { daemonsets: { cloud: { create: true, additionalArgs: { '--watch-pods': 'enforce' } } } },
+    /daemonsets\.cloud\.additionalArgs: --watch-pods: write watchPods/,
+  ],
+  [{ agent: { additionalArgs: { '--ready-id': 'a' } } }, /--ready-id: leave it out/],
+  ...['agent', 'init', 'redis', 'otel', 'metrics', 'serviceAccount', 'daemonsets', 'image'].map(
+    (name) => [{ [name]: null }, new RegExp(`missing.*${name}`)] as const,
+  ),
   [{ sessionScope: 'node' }, /sessionScope/],
   [{ podScope: ['Shop'] }, /podScope/],
   [{ agent: { probePort: 70_000 } }, /probePort/],

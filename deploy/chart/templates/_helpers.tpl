@@ -110,7 +110,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{- /* Half of the memory limit in MiB: what a heap may take. Empty without a limit. */ -}}
 {{- define "broker.heapMiB" -}}
-{{- with (.Values.resources.limits | default dict).memory }}
+{{- with ((.Values.resources | default dict).limits | default dict).memory }}
 {{- $limit := include "broker.text" . }}
 {{- $number := regexFind "^[0-9]+" $limit | int64 }}
 {{- $unit := regexFind "[A-Za-z]*$" $limit }}

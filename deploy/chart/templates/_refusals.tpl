@@ -25,6 +25,42 @@
 {{- $refused = append $refused (printf "%s: is the name of the existing agent's objects, which may still be there; leave it out" $key) }}
 {{- end }}
 {{- end }}
+{{- if and (kindIs "float64" .image.tag) (ne (floor .image.tag) .image.tag) }}
+{{- $refused = append $refused (printf "image.tag: %s: is a number in YAML, which has lost its last zeros; write it in quotes" $tag) }}
+{{- end }}
+{{- if contains ":" (last (splitList "/" (.image.repository | default ""))) }}
+{{- $refused = append $refused "image.repository: has a tag in it; write that in image.tag" }}
+{{- end }}
+{{- $suffixes := dict }}
+{{- range $name, $given := .daemonsets }}
+{{- if $given.create }}
+{{- $suffix := $given.nameSuffix | default (include (printf "broker.variant.%s" $name) $ | fromYaml).nameSuffix | default "" }}
+{{- if hasKey $suffixes $suffix }}
+{{- $refused = append $refused (printf "daemonsets.%s.nameSuffix: is that of daemonsets.%s; they would be one DaemonSet" $name (get $suffixes $suffix)) }}
+{{- end }}
+{{- $_ := set $suffixes $suffix $name }}
+{{- end }}
+{{- end }}
+{{- if not $suffixes }}
+{{- $refused = append $refused "daemonsets: none has create: true" }}
+{{- end }}
+{{- if eq (int .metrics.port) (int .agent.probePort) }}
+{{- $refused = append $refused "metrics.port: is agent.probePort, which both listen on" }}
+{{- else if eq (int .metrics.port) 80 }}
+{{- $refused = append $refused "metrics.port: 80 is the port that pods are answered on, and the metrics have theirs on all addresses of the node; write another" }}
+{{- end }}
+{{- $values := dict "--probe-port" "agent.probePort" "--metrics-port" "metrics.port" "--watch-pods" "watchPods" "--startup-taint" "startupTaint" "--redis-url" "redis.url" }}
+{{- $lists := dict "agent" .agent.additionalArgs }}
+{{- range $name, $given := .daemonsets }}{{ $_ := set $lists (printf "daemonsets.%s" $name) $given.additionalArgs }}{{ end }}
+{{- range $where, $flags := $lists }}
+{{- range $flag, $_ := $flags | default dict }}
+{{- if hasKey $values $flag }}
+{{- $refused = append $refused (printf "%s.additionalArgs: %s: write %s, on which more than the flag depends" $where $flag (get $values $flag)) }}
+{{- else if eq $flag "--ready-id" }}
+{{- $refused = append $refused (printf "%s.additionalArgs: --ready-id: leave it out: the chart makes one for each pod template" $where) }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- if .image.containerRegistry }}
 {{- $refused = append $refused "image.containerRegistry: is where the existing agent's image is kept; write image.repository, the whole name of this one without its tag" }}
 {{- end }}
@@ -86,9 +122,11 @@
 {{- if and .redis.url (eq .redis.sharing "cluster") (ne .sessionScope "service-account") }}
 {{- $refused = append $refused (printf "redis.sharing: cluster has nothing to share with sessionScope %s; write node" .sessionScope) }}
 {{- end }}
-{{- $limit := include "broker.text" ((.resources.limits | default dict).memory) }}
+{{- $limit := include "broker.text" (((.resources | default dict).limits | default dict).memory) }}
 {{- if and $limit (not (regexMatch "^[0-9]+(k|Ki|M|Mi|G|Gi)?$" $limit)) }}
 {{- $refused = append $refused (printf "resources.limits.memory: %s: write a whole number of Mi or Gi; the heap is half of it" $limit) }}
+{{- else if and $limit (lt (include "broker.heapMiB" $ | int) 64) }}
+{{- $refused = append $refused (printf "resources.limits.memory: %s: is less than the smallest node takes; write 128Mi at least" $limit) }}
 {{- end }}
 {{- end }}
 {{- if and .Values.startupTaint (semverCompare "<1.30.0-0" .Capabilities.KubeVersion.Version) }}

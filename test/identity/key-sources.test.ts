@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Test } from 'tap';
 import t from 'tap';
@@ -123,6 +123,28 @@ t.test('a file that is not read in time gives way', async (t) => {
   t.equal(clock.pending, 0);
   // Lets go of the thread that reads.
   await writeFile(file, '');
+});
+
+t.test('a file that hangs keeps one thread, however often it is asked for', async (t) => {
+  const file = join(t.testdir({ other: 'read' }), 'jwks.json');
+  execFileSync('mkfifo', [file]);
+  const clock = new ManualClock();
+  const source = only(sources('kubernetes/serviceaccount', { jwksFile: file, clock }));
+  // More often than there are threads for files and for looking names up.
+  for (let time = 0; time < 8; time += 1) {
+    const failing = failure(source);
+    await clock.advance(SOURCE_TIMEOUT);
+    await failing;
+  }
+  t.equal(await readFile(join(t.testdirName, 'other'), 'utf8'), 'read', 'others go on');
+  const found = source.fetch();
+  await writeFile(file, JSON.stringify(KEYS));
+  t.match(await found, { keys: [{ kid: 'the-key' }] }, 'and so does it, once it can be read');
+});
+
+t.test('a file without an end', async (t) => {
+  const source = only(sources('kubernetes/serviceaccount', { jwksFile: '/dev/zero' }));
+  t.match(await failure(source), /zero cannot be read: more than 256 KiB$/);
 });
 
 t.test('a fixed address', async (t) => {

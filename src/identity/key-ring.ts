@@ -12,6 +12,8 @@ export const REFRESH_INTERVAL: DurationMs = 10 * 60_000;
 export const UNKNOWN_KEY_COOLDOWN: DurationMs = 30_000;
 /** How often the keys are fetched while there are none. */
 const RETRY_INTERVAL: DurationMs = 5_000;
+/** How long the cache may take to be read; as long as any source of keys. */
+const RECALL_TIMEOUT: DurationMs = 2_000;
 /** How long keys are used to verify tokens after a source has last confirmed them. */
 export const UNCONFIRMED_LIFETIME: DurationMs = 24 * 3_600_000;
 
@@ -54,6 +56,10 @@ export class KeyRing {
   #fetching: Promise<boolean> | undefined;
   #unknownKeyAt: MonotonicMs = Number.NEGATIVE_INFINITY;
   #cachedKeys: CachedKeys | undefined;
+  /** What is to be written to the cache next. */
+  #unkept: CachedKeys | undefined;
+  /** Keys are being written to the cache. */
+  #keeping: Promise<void> | undefined;
   #search: Promise<void> | undefined;
   #waitedSince: MonotonicMs | undefined;
   #timer: Timer | undefined;
@@ -135,8 +141,14 @@ export class KeyRing {
    */
   async recall(): Promise<string | undefined> {
     const { cache, clusterName, clock, log } = this.#options;
+    // On a volume that hangs nothing ends.
+    const late = Promise.withResolvers<never>();
+    const timer = clock.setTimeout(
+      () => late.reject(new Error(`not read within ${RECALL_TIMEOUT} ms`)),
+      RECALL_TIMEOUT,
+    );
     try {
-      const kept = await cache?.read(clusterName);
+      const kept = await Promise.race([cache?.read(clusterName), late.promise]);
       if (kept === undefined) return undefined;
       const age = clock.now() - kept.confirmedAt;
       if (!(age >= -CLOCK_TOLERANCE && age <= UNCONFIRMED_LIFETIME)) return undefined;
@@ -145,6 +157,8 @@ export class KeyRing {
     } catch (error) {
       log.warn({ reason: (error as Error).message }, 'kept keys are not used');
       return undefined;
+    } finally {
+      clock.clearTimeout(timer);
     }
   }
 
@@ -269,12 +283,23 @@ export class KeyRing {
   }
 
   #keep(issuer: string, jwks: JSONWebKeySet): void {
-    const { cache, clusterName, log } = this.#options;
-    cache
-      ?.write({ clusterName, issuer, jwks, confirmedAt: this.#confirmedAt })
-      .catch((error: unknown) => {
-        log.warn({ reason: (error as Error).message }, 'keys cannot be kept');
+    const { cache, clusterName } = this.#options;
+    if (cache === undefined) return;
+    this.#unkept = { clusterName, issuer, jwks, confirmedAt: this.#confirmedAt };
+    // One at a time: a write that hangs keeps one of the few threads for files.
+    this.#keeping ??= this.#keepAll(cache).finally(() => {
+      this.#keeping = undefined;
+    });
+  }
+
+  async #keepAll(cache: Pick<KeyCache, 'write'>): Promise<void> {
+    for (let keys = this.#unkept; keys !== undefined; keys = this.#unkept) {
+      this.#unkept = undefined;
+      await cache.write(keys).catch((error: unknown) => {
+        const reason = (error as Error).message;
+        this.#options.log.warn({ reason }, 'keys cannot be kept');
       });
+    }
   }
 
   #replace(issuer: string, jwks: JSONWebKeySet, source: string): boolean {

@@ -238,3 +238,39 @@ t.test('a cache that cannot be used is said, and done without', async (t) => {
   keyRing.stop();
   await settle();
 });
+
+t.test('a cache on a volume that hangs: it is done without', async (t) => {
+  const { log, lines } = capturedLog();
+  const clock = new ManualClock();
+  const source = new ScriptedSource('source', [key.jwk]);
+  const writes: CachedKeys[] = [];
+  const hang = Promise.withResolvers<void>();
+  const keyRing = new KeyRing({
+    ...{ clock, log, clusterName: 'prod', patience: 1_900 },
+    sourcesOf: () => [source],
+    onChange: () => undefined,
+    cache: {
+      read: () => new Promise(() => undefined),
+      write: (keys) => {
+        writes.push(keys);
+        return hang.promise;
+      },
+    },
+  });
+  const recalled = keyRing.recall();
+  await clock.advance(2_000);
+  t.equal(await recalled, undefined);
+  t.match(lines, [{ msg: 'kept keys are not used', reason: /not read within/ }]);
+  await keyRing.useIssuer(ISSUER);
+  t.ok(keyRing.keys, 'keys come from their source');
+  await keyRing.fetch();
+  source.keys = [signingKey('ES256', 'new-key').jwk];
+  await keyRing.fetch();
+  t.equal(writes.length, 1, 'one thread is lost to it, and no more');
+  hang.resolve();
+  await until(() => writes.length === 2, 'it is written to again');
+  t.match(writes[1], { jwks: { keys: [{ kid: 'new-key' }] } }, 'what is the latest by then');
+  await settle();
+  t.equal(writes.length, 2);
+  keyRing.stop();
+});

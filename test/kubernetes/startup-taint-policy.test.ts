@@ -81,6 +81,10 @@ t.test('the start-up taint', { skip, timeout: 300_000 }, async (t) => {
       ['all taints', { spec: { taints: null } }],
       ['a new taint', { spec: { taints: [OTHER, { key: 'mine', effect: 'NoExecute' }] } }],
       ['another effect', { spec: { taints: [{ ...OTHER, effect: 'NoSchedule' }] } }],
+      [
+        'its own, with another effect',
+        { spec: { taints: [OTHER, { ...OURS, effect: 'PreferNoSchedule' }] } },
+      ],
       ['cordoning', { spec: { unschedulable: true } }],
       [
         'the addresses of its pods',
@@ -99,6 +103,16 @@ t.test('the start-up taint', { skip, timeout: 300_000 }, async (t) => {
       t.equal((await patch(tokens['node-1'], 'node-1', body)).status, 422, what);
     }
     const own = { bearer: tokens['node-1'] };
+    const applied = await api.request('/api/v1/nodes/node-1?fieldManager=broker&force=true', {
+      ...own,
+      method: 'PATCH',
+      contentType: 'application/apply-patch+yaml',
+      body: { apiVersion: 'v1', kind: 'Node', metadata: { name: 'node-1', labels: { a: 'b' } } },
+    });
+    t.equal(applied.status, 422, 'server-side apply');
+    const whole = await api.done('/api/v1/nodes/node-1');
+    const put = { ...own, method: 'PUT', body: { ...whole, spec: { taints: [OTHER] } } };
+    t.equal((await api.request('/api/v1/nodes/node-1', put)).status, 403, 'only patches');
     t.equal((await api.request('/api/v1/nodes/node-1', { ...own, method: 'DELETE' })).status, 403);
     const status = { status: { conditions: [] } };
     const asStatus = { ...own, method: 'PATCH', body: status };
@@ -132,6 +146,17 @@ t.test('the start-up taint', { skip, timeout: 300_000 }, async (t) => {
     await api.done('/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/too-much', {
       method: 'DELETE',
     });
+  });
+
+  await t.test('nor once its pod is gone', async (t) => {
+    const pod = await api.pod({ ...BROKER, node: 'node-1' });
+    const bearer = await pod.token(null);
+    t.equal((await api.request('/api/v1/nodes/node-1', { bearer })).status, 200);
+    await pod.delete();
+    await until(
+      async () => (await api.request('/api/v1/nodes/node-1', { bearer })).status === 401,
+      'the token outlives its pod',
+    );
   });
 
   await t.test('others are not concerned', async (t) => {

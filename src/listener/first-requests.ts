@@ -40,6 +40,7 @@ export class FirstRequests {
   /** First requests since the last turn that was looked at, so at least as many as in this one. */
   #recent = 0;
   #turnAwaited = false;
+  readonly #waiting: (() => void)[] = [];
 
   constructor(options: FirstRequestsOptions) {
     this.#options = { nextTurn: setImmediate, ...options };
@@ -75,6 +76,15 @@ export class FirstRequests {
     if (this.#recent >= MAX_IN_A_TURN) this.#hold();
   }
 
+  /**
+   * Calls back in the first turn in which nobody is held back, nor was in the one before: whatever
+   * they have asked by then has been read.
+   */
+  onceAllAreRead(callback: () => void): void {
+    this.#waiting.push(callback);
+    this.#awaitTurn();
+  }
+
   /** Stops reading whoever has not asked yet. */
   #hold(): void {
     const { isProbe, sourceOf } = this.#options;
@@ -98,13 +108,17 @@ export class FirstRequests {
   readonly #turn = (): void => {
     this.#turnAwaited = false;
     this.#recent = 0;
+    if (this.#held.size === 0) {
+      for (const callback of this.#waiting.splice(0)) callback();
+      return;
+    }
     for (let count = 0; count < BATCH; count += 1) {
       const socket = this.#next();
-      if (socket === undefined) return;
+      if (socket === undefined) break;
       this.#read.add(socket);
       socket.resume();
     }
-    if (this.#held.size > 0) this.#awaitTurn();
+    if (this.#held.size > 0 || this.#waiting.length > 0) this.#awaitTurn();
   };
 
   /** Takes out the first of the source whose turn it is. */

@@ -213,7 +213,10 @@ export class Listener {
       // Whoever keeps a connection alive has had time to use it once more by then.
       clock.setTimeout(
         () => {
-          for (const server of this.#credentialServers) server.closeIdleConnections();
+          // To Node.js, one that was not read yet is idle.
+          this.#firstRequests.onceAllAreRead(() => {
+            for (const server of this.#credentialServers) server.closeIdleConnections();
+          });
         },
         Math.min(LINGER, bound),
       ),

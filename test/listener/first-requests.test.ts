@@ -178,3 +178,30 @@ t.test('one that took too long to ask is read to its end', async (t) => {
   await turns.pass();
   t.equal(first.held, 0);
 });
+
+t.test('what is to wait until all are read does', async (t) => {
+  const { turns, first, connect, ask } = setUp();
+  let called = 0;
+  const wait = () =>
+    first.onceAllAreRead(() => {
+      called += 1;
+    });
+  wait();
+  await turns.pass();
+  t.equal(called, 1, 'where nobody is held, that is the next turn');
+  const held = connect(BATCH + 1);
+  ask(connect(MAX_IN_A_TURN));
+  wait();
+  await turns.pass();
+  await turns.pass();
+  t.equal(heldOf(held), 0, 'all are let back in');
+  t.equal(called, 1, 'but what they have asked is read in the turn that follows');
+  ask(held);
+  connect(1);
+  ask(connect(MAX_IN_A_TURN));
+  await turns.pass();
+  t.equal(called, 1, 'and others may be held by then');
+  await turns.pass();
+  t.equal(called, 2);
+  t.notOk(turns.awaited);
+});

@@ -92,7 +92,8 @@ export class Claims {
    */
   async claim(session: StoredSession, shared: boolean, options: ClaimOptions): Promise<Claim> {
     const { names, waiters, onLease } = this.#options;
-    const waiter = waiters.enter(names[0].entry(session));
+    // Under which key another broker keeps it is not known before.
+    const waiter = waiters.enter(...names.map((each) => each.entry(session)));
     try {
       const { claim, outcome } = await this.#claim(session, shared, waiter, options);
       if (shared && outcome !== undefined) onLease(outcome);
@@ -166,10 +167,10 @@ export class Claims {
     limit: DurationMs,
   ): Promise<ClaimReply> {
     const { clock, names, link } = this.#options;
-    const [first] = names;
+    const [first, ...others] = names;
     const script = claimScript(
       {
-        lease: first.lease(session),
+        leases: [first.lease(session), ...others.map((each) => each.lease(session))],
         sequence: first.sequence,
         entries: names.map((each) => each.entry(session)),
         flushes: names.flatMap((each) => each.flushes(session)),

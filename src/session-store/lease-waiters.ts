@@ -24,11 +24,13 @@ export class LeaseWaiters {
     this.#clock = clock;
   }
 
-  /** Enters before it is known whether there is anything to wait for, so that nothing is missed. */
-  enter(name: string): Waiter {
+  /**
+   * Enters before it is known whether there is anything to wait for, so that nothing is missed.
+   *
+   * @param names - Of the entry, under each key of the file.
+   */
+  enter(...names: readonly string[]): Waiter {
     const clock = this.#clock;
-    const waiting = this.#waiting.get(name) ?? new Set<Entered>();
-    this.#waiting.set(name, waiting);
     const waiter: Entered = {
       woken: false,
       wake: undefined,
@@ -46,11 +48,17 @@ export class LeaseWaiters {
         waiter.woken = false;
       },
       leave: () => {
-        waiting.delete(waiter);
-        if (waiting.size === 0 && this.#waiting.get(name) === waiting) this.#waiting.delete(name);
+        for (const name of names) {
+          const waiting = this.#waiting.get(name);
+          waiting?.delete(waiter);
+          if (waiting?.size === 0) this.#waiting.delete(name);
+        }
       },
     };
-    waiting.add(waiter);
+    for (const name of names) {
+      const waiting = this.#waiting.get(name) ?? new Set<Entered>();
+      this.#waiting.set(name, waiting.add(waiter));
+    }
     return waiter;
   }
 

@@ -15,8 +15,8 @@ import type { RevokedBy } from './session-store.ts';
 // The steps that change something, each in one; `lua.ts` says what they work on.
 
 const CLAIM = `${HELPERS}
-local entries = tonumber(ARGV[1])
-local flushed = latest(entries + 3, #KEYS)
+local entries, others = tonumber(ARGV[1]), tonumber(ARGV[5])
+local flushed = latest(entries + 3, #KEYS - others)
 for i = 3, entries + 2 do
   local found = fields(KEYS[i], ${FIELDS})
   if found[4] then
@@ -31,12 +31,16 @@ for i = 3, entries + 2 do
 end
 local lease = tonumber(ARGV[4])
 if lease == 0 then return {'none'} end
-local holder = tonumber(text(KEYS[1]))
-if holder and holder > flushed then
-  local left = redis.call('PTTL', KEYS[1])
+local function held_for(key)
+  local holder = tonumber(text(key))
+  if not holder or holder <= flushed then return nil end
+  local left = redis.call('PTTL', key)
   -- One that would never end is nobody's.
-  if left >= 0 and left <= lease then return {'held', left} end
+  if left >= 0 and left <= lease then return left end
 end
+local left = held_for(KEYS[1])
+for i = #KEYS - others + 1, #KEYS do left = left or held_for(KEYS[i]) end
+if left then return {'held', left} end
 local version = advance(KEYS[2], 0)
 redis.call('SET', KEYS[1], version, 'PX', lease)
 return {'lease', version}
@@ -44,7 +48,8 @@ return {'lease', version}
 
 /** What the claim of a session looks at. */
 export interface ClaimKeys {
-  readonly lease: string;
+  /** Under each key of the file; that under the first is taken. */
+  readonly leases: readonly [string, ...string[]];
   readonly sequence: string;
   /** Under each key of the file. */
   readonly entries: readonly string[];
@@ -59,15 +64,15 @@ export interface ClaimKeys {
  * @param lease - How long the lease is; 0: it is not asked for.
  */
 export function claimScript(
-  { lease: leaseKey, sequence, entries, flushes }: ClaimKeys,
+  { leases: [first, ...others], sequence, entries, flushes }: ClaimKeys,
   newerThan: EpochMs,
   goodUntil: EpochMs,
   lease: DurationMs,
 ): Script<ClaimReply> {
   return {
     text: CLAIM,
-    keys: [leaseKey, sequence, ...entries, ...flushes],
-    args: [entries.length, newerThan, goodUntil, lease],
+    keys: [first, sequence, ...entries, ...flushes, ...others],
+    args: [entries.length, newerThan, goodUntil, lease, others.length],
     read: readClaimReply(entries, lease),
   };
 }

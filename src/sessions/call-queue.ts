@@ -87,6 +87,11 @@ export class CallQueue {
     this.#renewals = new TokenBucket(renewalQps, Math.max(1, renewalQps));
   }
 
+  /** Whether no more calls are made. */
+  get stopped(): boolean {
+    return this.#stopped;
+  }
+
   /** Calls in progress. */
   get underWay(): number {
     return this.#underWay;

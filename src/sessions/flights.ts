@@ -67,8 +67,8 @@ const INITIAL_BACKOFF: DurationMs = 100;
 const MAX_BACKOFF: DurationMs = 2_000;
 /** How often at most the log reports that the node's credentials are rejected. */
 const NODE_CREDENTIALS_INTERVAL: DurationMs = 60_000;
-/** The code of a call that was not queued because the queue was full. */
-const QUEUE_FULL = 'QueueFull';
+/** The code of a call whose turn did not come; the next one keeps its rank. */
+const NOT_CALLED = 'NotCalled';
 
 /**
  * Fetches sessions from EKS Auth. A flight belongs to its session, and goes on if the client that
@@ -236,7 +236,7 @@ export class Flights {
         if (overtaken.signal.aborted) continue;
         return {
           kind: 'waiting',
-          code: full ? QUEUE_FULL : 'NotCalled',
+          code: full ? 'QueueFull' : queue.stopped ? 'Stopping' : NOT_CALLED,
           message: `EKS Auth was not called: ${error.message}`,
         };
       }
@@ -345,5 +345,5 @@ function reasonFor(waiting: FetchFailure, { lastFailure }: Flight): FetchFailure
 
 /** Whether an attempt ended for want of a turn, so that the next one keeps the rank. */
 function keepsPlace({ kind, code }: FetchFailure): boolean {
-  return kind === 'throttled' || (kind === 'waiting' && code !== QUEUE_FULL);
+  return kind === 'throttled' || (kind === 'waiting' && code === NOT_CALLED);
 }

@@ -288,3 +288,18 @@ t.test('new and verified tokens are told apart', async (t) => {
   await h.pass(25 * HOUR);
   t.equal(h.requests.isVerified(text), false, 'it has expired');
 });
+
+t.test('a request that waits for its turn when the broker stops is answered', async (t) => {
+  const h = await setUp(t);
+  h.eksAuth.pace.ended('throttled');
+  const first = h.mint(podOf('cart-1'), KEY);
+  const second = h.mint(podOf('checkout-1', 'checkout'), KEY);
+  const [ask, waits] = [await asked(h, first), await asked(h, second)];
+  t.equal(h.eksAuth.queue.waiting, 2);
+  h.eksAuth.queue.stop();
+  await h.settle();
+  for (const { answer } of [ask, waits]) {
+    t.match(answer, { kind: 'failed', failure: { kind: 'waiting', code: 'Stopping' } });
+  }
+  t.match(await asked(h, second), { answer: { kind: 'failed' } }, 'and so is one that comes later');
+});

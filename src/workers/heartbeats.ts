@@ -15,6 +15,13 @@ export interface TaskState {
   readonly used: DurationMs;
 }
 
+/** A thread that hangs. */
+export interface SilentThread<Thread> {
+  readonly thread: Thread;
+  /** Since its latest sign of life was seen. */
+  readonly silentFor: DurationMs;
+}
+
 /** The last that was seen of a thread. */
 interface Seen {
   readonly count: number;
@@ -56,21 +63,30 @@ export class Heartbeats {
     silence: DurationMs,
     now: MonotonicMs,
     excused: boolean,
-  ): Thread[] {
+  ): SilentThread<Thread>[] {
     const ids = new Set(threads.map((thread) => thread.threadId));
-    for (const id of this.#seen.keys()) if (!ids.has(id)) this.#seen.delete(id);
-    return threads.filter(({ threadId: id }) => {
+    for (const id of this.#seen.keys()) {
+      if (ids.has(id)) continue;
+      this.#seen.delete(id);
+      // The next thread with this slot is not to be judged by it while it loads.
+      Atomics.store(this.#counts, id % SLOTS, 0);
+    }
+    return threads.flatMap((thread) => {
+      const { threadId: id } = thread;
       const count = Atomics.load(this.#counts, id % SLOTS);
       const task = Atomics.load(this.#tasks, id % SLOTS);
       const seen = this.#seen.get(id);
       if (seen === undefined || seen.count !== count || excused) {
         this.#seen.set(id, { count, at: now, used: this.#stateOf(task)?.used ?? 0 });
-        return false;
+        return [];
       }
-      if (count === 0 || now - seen.at <= silence) return false;
+      const silentFor = now - seen.at;
+      if (count === 0 || silentFor <= silence) return [];
       const state = this.#stateOf(task);
-      // To give a sign takes far less CPU than this.
-      return !state?.runnable || state.used - seen.used > silence / 2;
+      // Between two signs a thread that works uses far less CPU than this; one that hangs on a
+      // busy machine may need seconds to use it.
+      const hangs = !state?.runnable || state.used - seen.used > silence / 4;
+      return hangs ? [{ thread, silentFor }] : [];
     });
   }
 }

@@ -157,7 +157,7 @@ export class WorkerPool implements Workers {
   }
 
   #create(): Piscina {
-    const { threads, settings, tasks, log } = this.#options;
+    const { threads, settings, tasks, clock, log } = this.#options;
     // Node runs the sources as they are in a checkout, and the bundle when built.
     const own = new URL(import.meta.url.endsWith('.ts') ? 'tasks.ts' : 'tasks.js', import.meta.url);
     // V8 reads this flag whenever it makes a heap: the main thread's stays as it is. A flag of the
@@ -174,8 +174,18 @@ export class WorkerPool implements Workers {
       resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MB },
       workerData: { ...settings, heartbeats: this.#heartbeats.buffer } satisfies WorkerSettings,
     });
+    const lostAt: MonotonicMs[] = [];
     pool.on('workerDestroy', () => {
-      if (!this.#closed) this.#options.onReplaced();
+      if (this.#closed) return;
+      lostAt.push(clock.elapsed());
+      this.#options.onReplaced();
+    });
+    // Of the first threads piscina tells at once, of those in their place when they take tasks.
+    pool.on('workerCreate', () => {
+      const since = lostAt.shift();
+      if (since === undefined) return;
+      const durationMs = Math.round(clock.elapsed() - since);
+      log.info({ durationMs }, 'worker thread replaced');
     });
     // A thread that is ended while it still starts fails too; that is no news when closing.
     pool.on('error', (error: Error) => {
@@ -200,9 +210,11 @@ export class WorkerPool implements Workers {
         const late = now - this.#watchedAt > 2 * WATCH_INTERVAL;
         this.#watchedAt = now;
         const known = this.#pool.threads as Worker[];
-        for (const silent of this.#heartbeats.silentFor(known, MAX_SILENCE, now, late)) {
-          log.error({ thread: silent.threadId }, 'worker thread hangs; replacing it');
-          void silent.terminate();
+        const silent = this.#heartbeats.silentFor(known, MAX_SILENCE, now, late);
+        for (const { thread, silentFor } of silent) {
+          const fields = { thread: thread.threadId, silentMs: Math.round(silentFor) };
+          log.error(fields, 'worker thread hangs; replacing it');
+          void thread.terminate();
         }
         // A thread that dies while it starts makes piscina give up for good.
         if (this.#ready && known.length < threads) this.#restart();

@@ -78,7 +78,10 @@ export interface Reply {
   readonly body: any;
   /** Milliseconds from the request to the answer, or to giving up. */
   readonly took: number;
-  /** Of the connection, where there was no answer: `TIMEOUT` when the client gave up. */
+  /**
+   * Of the connection, where there was no answer: `TIMEOUT` when the client gave up, `CUT_OFF` when
+   * the connection ended within the answer.
+   */
   readonly error?: string;
 }
 
@@ -113,13 +116,16 @@ export function ask(
     failed('TIMEOUT');
     asked.destroy();
   }, timeout);
-  asked.on('error', (error: NodeJS.ErrnoException) => failed(error.code ?? error.message));
+  asked.on('error', (error: NodeJS.ErrnoException) => {
+    const begun = (asked.socket?.bytesRead ?? 0) > 0;
+    failed(begun ? 'CUT_OFF' : (error.code ?? error.message));
+  });
   asked.on('response', (response) => {
     let text = '';
     response.setEncoding('utf8').on('data', (chunk: string) => {
       text += chunk;
     });
-    response.on('error', (error: NodeJS.ErrnoException) => failed(error.code ?? error.message));
+    response.on('error', () => failed('CUT_OFF'));
     response.on('end', () => {
       const { statusCode: status = 0, headers: received } = response;
       let body: unknown;

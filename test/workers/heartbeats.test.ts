@@ -12,22 +12,24 @@ function watched(kernel: 'linux' | 'another' = 'linux') {
   };
   const heartbeats = new Heartbeats(() => (kernel === 'linux' ? state : undefined));
   const counts = new Int32Array(heartbeats.buffer);
+  const hangingAt = (now: number, excused = false) =>
+    heartbeats.silentFor([THREAD], SILENCE, now, excused);
   return {
     state,
     sign: () => Atomics.add(counts, THREAD.threadId, 1),
-    hangsAt: (now: number, excused = false) =>
-      heartbeats.silentFor([THREAD], SILENCE, now, excused).length === 1,
+    hangingAt,
+    hangsAt: (now: number, excused?: boolean) => hangingAt(now, excused).length === 1,
   };
 }
 
 t.test('a thread that computes and gives no sign hangs', async (t) => {
-  const { state, sign, hangsAt } = watched();
+  const { state, sign, hangsAt, hangingAt } = watched();
   sign();
   t.notOk(hangsAt(0));
   state.used += 600;
   t.notOk(hangsAt(600));
   state.used += 100;
-  t.ok(hangsAt(700));
+  t.strictSame(hangingAt(700), [{ thread: THREAD, silentFor: 700 }]);
   sign();
   t.notOk(hangsAt(900), 'until it gives one');
   state.used += 600;
@@ -67,4 +69,15 @@ t.test('where the kernel says nothing, time alone counts', async (t) => {
   t.notOk(hangsAt(0));
   t.notOk(hangsAt(600));
   t.ok(hangsAt(601));
+});
+
+t.test('one that loads is not judged by another that had its slot before', async (t) => {
+  const heartbeats = new Heartbeats(() => undefined);
+  const counts = new Int32Array(heartbeats.buffer);
+  Atomics.add(counts, THREAD.threadId, 7);
+  t.strictSame(heartbeats.silentFor([THREAD], SILENCE, 0, false), []);
+  t.strictSame(heartbeats.silentFor([], SILENCE, 200, false), [], 'it has ended');
+  const next = { threadId: THREAD.threadId + 1_024 };
+  t.strictSame(heartbeats.silentFor([next], SILENCE, 400, false), []);
+  t.strictSame(heartbeats.silentFor([next], SILENCE, 60_000, false), []);
 });

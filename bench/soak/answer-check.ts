@@ -9,7 +9,7 @@ import { record } from './tally.ts';
 import { type HeldToken, OWN, type SoakPod } from './world.ts';
 
 /** Credentials with less left are not served. */
-const LEAST_LEFT: DurationMs = 15_000;
+const MIN_TIME_LEFT: DurationMs = 15_000;
 /** The broker's tolerance for the times of tokens. */
 const TOKEN_TOLERANCE: DurationMs = 60_000;
 /** Up to this the broker's clock may differ from the service's. */
@@ -131,7 +131,7 @@ export class AnswerCheck {
     const error = this.#options.clockOffset === 0 ? 0 : CLOCK_ERROR;
     const left = expiration - answeredAt - this.#options.clockOffset;
     if (left <= 0) return 'it has expired';
-    return left + took + error < LEAST_LEFT ? 'it is about to expire' : undefined;
+    return left + took + error < MIN_TIME_LEFT ? 'it is about to expire' : undefined;
   }
 
   #staleToken({ sentAt, token }: Given) {

@@ -1,5 +1,6 @@
 import type { DurationMs, EpochMs } from '../../src/clock.ts';
 import type { AuditEvent } from '../../src/simulator/audit.ts';
+import type { Findings } from './findings.ts';
 import { covers, type Flush } from './operator.ts';
 import { OWN } from './world.ts';
 
@@ -85,6 +86,12 @@ export class Calls {
       .filter(([account]) => !account.startsWith(`${OWN}/`))
       .map(([, calls]) => calls.filter(({ succeeded }) => succeeded).length);
     return { fewest: Math.min(...counts), most: Math.max(...counts) };
+  }
+
+  /** Notes it if a shared session was fetched less than `least` times: it lived through too little. */
+  checkFetches(least: number, findings: Findings): void {
+    const { fewest } = this.fetches();
+    if (fewest < least) findings.add('a session was fetched too rarely', { fewest, least });
   }
 
   /** The calls that met; each that began while others were under way counts once. */

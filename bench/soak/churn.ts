@@ -4,8 +4,8 @@ import { sleep } from './sleep.ts';
 import type { World } from './world.ts';
 
 /** Pods on the node at a time, from and to. */
-const FEWEST = 28;
-const MOST = 40;
+const MIN_PODS = 28;
+const MAX_PODS = 40;
 const TICK: DurationMs = 250;
 /** Mean time between pods that come or go, and between service accounts that are recreated. */
 const POD_EVERY: DurationMs = 3_000;
@@ -19,7 +19,7 @@ export async function populate(world: World, chance: Chance): Promise<void> {
     account.usableFrom = Date.now();
     await world.createPod(account);
   }
-  while (world.pods.length < FEWEST) await world.createPod(chance.pick(world.accounts));
+  while (world.pods.length < MIN_PODS) await world.createPod(chance.pick(world.accounts));
 }
 
 /** The kubelet's and the cluster users' part: pods come and go, and their tokens rotate. */
@@ -34,7 +34,7 @@ export async function churn(world: World, chance: Chance, signal: AbortSignal): 
 
 async function comeOrGo(world: World, chance: Chance): Promise<void> {
   const { pods } = world;
-  const comes = pods.length <= FEWEST || (pods.length < MOST && chance.is(0.5));
+  const comes = pods.length <= MIN_PODS || (pods.length < MAX_PODS && chance.is(0.5));
   if (comes) await world.createPod(chance.pick(world.accounts));
   else await world.deletePod(chance.pick(pods));
 }

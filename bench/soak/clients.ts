@@ -15,7 +15,7 @@ const PAUSE: DurationMs = 330;
 const TRIES = 3;
 const BETWEEN_TRIES: DurationMs = 1_000;
 /** The longest that clients wait that hang up; most do so far sooner. */
-const LONGEST_IMPATIENCE: DurationMs = 1_500;
+const MAX_IMPATIENCE: DurationMs = 1_500;
 /** Processes of a pod that start together. */
 const BURST = 10;
 /** How long a deleted pod's processes go on. */
@@ -100,7 +100,7 @@ export class Clients {
   async #askSomehow(pod: SoakPod, chance: Chance, agent: Agent | undefined): Promise<void> {
     const way = chance.between(0, 1);
     if (way < 0.05) {
-      await this.#try(pod, pod.token, agent, LONGEST_IMPATIENCE ** chance.between(0, 1));
+      await this.#try(pod, pod.token, agent, MAX_IMPATIENCE ** chance.between(0, 1));
     } else if (way < 0.07) {
       const { token } = pod;
       await Promise.all(Array.from({ length: BURST }, () => this.fetch(pod, token)));

@@ -6,7 +6,7 @@ import type { Findings } from './findings.ts';
 import type { Gate } from './gate.ts';
 
 /** Credentials that are about to expire when their turn comes are not tried. */
-const LEAST_LEFT: DurationMs = 5_000;
+const MIN_TIME_LEFT: DurationMs = 5_000;
 
 /** What {@link CredentialCheck} is made from. */
 export interface CredentialCheckOptions {
@@ -42,7 +42,7 @@ export class CredentialCheck {
   async #check(served: Served): Promise<void> {
     const { simulator, findings, clockOffset } = this.#options;
     const left = Date.parse(served.Expiration) - Date.now() - clockOffset;
-    if (left < LEAST_LEFT) return;
+    if (left < MIN_TIME_LEFT) return;
     const client = new STSClient({
       endpoint: simulator.url,
       region: simulator.region,

@@ -22,6 +22,8 @@ export interface SoakResult {
   readonly calls: readonly (readonly [outcome: string, count: number])[];
   readonly faults: readonly (readonly [fault: string, count: number])[];
   readonly fetches: { readonly fewest: number; readonly most: number };
+  /** How often each shared session had to be fetched. */
+  readonly minFetches: number;
   readonly troubles: number;
   readonly flushes: number;
   readonly keyRotations: number;
@@ -60,6 +62,7 @@ export function soakTable(result: SoakResult): string {
     ['calls for made-up tokens', count(result.forgedCalls)],
     ['calls for tokens that could not be verified', count(result.unverified)],
     ['fetches of a shared session', `${fetches.fewest} to ${fetches.most}`],
+    ['  at least, for a run of this length', count(result.minFetches)],
     ['double fetches', count(double.real)],
     ['  calls that met after a flush', count(double.afterFlush)],
     ['  calls that met for different sessions', count(double.otherSession)],

@@ -79,6 +79,7 @@ export async function runSoak(options: SoakOptions, view: SoakView): Promise<Soa
   checkMetrics(metrics, findings);
 
   const { calls, operator, memory } = setup;
+  calls.checkFetches(setup.timing.minFetches, findings);
   const doubleFetches = calls.doubleFetches(operator.flushes);
   const counted = (await setup.simulator.counts()).doubleFetches.serviceAccount;
   const { afterFlush, otherSession, unclear, real } = doubleFetches;
@@ -104,6 +105,7 @@ export async function runSoak(options: SoakOptions, view: SoakView): Promise<Soa
     calls: calls.outcomes(),
     faults: calls.faults(),
     fetches: calls.fetches(),
+    minFetches: setup.timing.minFetches,
     troubles: setup.eksAuthTroubles.count + setup.issuerTroubles.count,
     flushes: operator.flushes.length,
     keyRotations: setup.keys.rotations,

@@ -6,7 +6,7 @@ import { ask, askUntilGiven, type Cluster, given, holds, startCluster, total } f
 // at once. What is too near its end is served to nobody.
 
 /** The least that credentials are good for when they are served. */
-const LEAST_LEFT = 15_000;
+const MIN_TIME_LEFT = 15_000;
 /** `Expiration` is in whole seconds, and an answer takes a moment. */
 const ROUNDING = 1_000;
 
@@ -74,8 +74,8 @@ t.test('15 s before its end it is served to nobody', { buffered: true }, async (
     }
     await pause(100);
   }
-  t.ok(least > LEAST_LEFT - ROUNDING, `at least ${least} ms were left`);
-  t.ok(least < LEAST_LEFT + 2_000, 'and until then it was served');
+  t.ok(least > MIN_TIME_LEFT - ROUNDING, `at least ${least} ms were left`);
+  t.ok(least < MIN_TIME_LEFT + 2_000, 'and until then it was served');
   t.match(told, { status: 503, body: { code: 'ServiceUnavailableException' } });
   cluster.simulator.faults.clear();
   t.ok(

@@ -1,6 +1,10 @@
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
+import { Calls } from '../../bench/soak/calls.ts';
+import { Findings } from '../../bench/soak/findings.ts';
+import { timingOf } from '../../bench/soak/timing.ts';
+import type { AuditEvent } from '../../src/simulator/audit.ts';
 import { testOutputEnvironment } from '../../src/simulator/test-output.ts';
 
 // A few seconds of `npm run soak`, to see that it works; what it is for takes minutes.
@@ -32,6 +36,25 @@ t.test('a few seconds of it', async (t) => {
   t.equal(figure('double fetches'), 0);
   t.equal(figure('exit code of the broker'), 0);
   t.match(stdout, /Nothing went wrong\.\n$/);
+});
+
+t.test('each session has to live through many renewals', async (t) => {
+  t.equal(timingOf(10 * 60_000).minFetches, 10);
+  const calls = new Calls();
+  const fetched = (serviceAccount: string, status = 200) =>
+    calls.observe(
+      { service: 'eks-auth', namespace: 'shared', serviceAccount, status, time: 0 } as AuditEvent,
+      () => false,
+    );
+  for (let call = 0; call < 3; call += 1) fetched('often');
+  fetched('rarely');
+  fetched('rarely');
+  fetched('rarely', 500);
+  const findings = new Findings();
+  calls.checkFetches(2, findings);
+  t.equal(findings.count, 0);
+  calls.checkFetches(3, findings);
+  t.match(findings.lines(), [/too rarely: 1$/, /"fewest":2,"least":3/]);
 });
 
 t.test('a command line that is wrong', async (t) => {

@@ -1,4 +1,3 @@
-import { isIP } from 'node:net';
 import { type Command, Option } from 'commander';
 import {
   type Config,
@@ -14,6 +13,7 @@ import {
 import { formatDuration, parseDuration } from './duration.ts';
 import { reader } from './flag-reader.ts';
 import { type RedisFlags, redisConfig, redisOptions } from './redis-options.ts';
+import { requireSeparateAddresses } from './separate-addresses.ts';
 import * as value from './values.ts';
 
 /** Prefix of the environment variable behind every flag. */
@@ -280,8 +280,7 @@ export function unknownVariables(
  */
 export function serverConfig(command: Command, environment: NodeJS.ProcessEnv): Config {
   const flags = command.opts<ServerFlags>();
-  requireSeparateHosts(command, flags);
-  requireDistinctAddresses(command, flags);
+  requireSeparateAddresses(command, flags);
   requireNodeName(command, flags, environment);
   return Object.freeze({
     clusterName: flags.clusterName,
@@ -329,39 +328,6 @@ export function serverConfig(command: Command, environment: NodeJS.ProcessEnv): 
   });
 }
 
-/** Refuses addresses for pods of which one takes in the other: both are of one port. */
-function requireSeparateHosts(command: Command, { bindHosts }: ServerFlags): void {
-  const hosts = [...new Set(bindHosts)];
-  for (const [index, host] of hosts.entries()) {
-    // Beside IPv4 addresses `::` is for IPv6 alone: see `listening.ts`.
-    const taken = hosts
-      .slice(0, index)
-      .find((other) => isIP(host) + isIP(other) !== 4 + 6 && overlap(host, other));
-    if (taken === undefined) continue;
-    command.error(`error: ${nameOf(command, '--bind-hosts')}: ${taken} and ${host} overlap`);
-  }
-}
-
-/**
- * Refuses addresses that are the same: whichever comes second would wait for the broker
- * itself to give its port free.
- */
-function requireDistinctAddresses(command: Command, flags: ServerFlags): void {
-  const sockets = [
-    { flag: '--port', port: flags.port, hosts: flags.bindHosts },
-    { flag: '--probe-port', port: flags.probePort, hosts: ['127.0.0.1', '::1'] },
-    { flag: '--metrics-port', port: flags.metricsPort, hosts: [flags.metricsAddress] },
-  ];
-  for (const [index, socket] of sockets.entries()) {
-    for (const other of sockets.slice(0, index)) {
-      if (socket.port !== other.port) continue;
-      if (!socket.hosts.some((host) => other.hosts.some((taken) => overlap(host, taken)))) continue;
-      const names = `${nameOf(command, socket.flag)} and ${nameOf(command, other.flag)}`;
-      command.error(`error: ${names} are both ${socket.port}, on the same address`);
-    }
-  }
-}
-
 /** Refuses what is about this node where nothing says which one that is. */
 function requireNodeName(
   command: Command,
@@ -378,22 +344,4 @@ function requireNodeName(
   if (flags.startupTaint !== undefined) {
     command.error('error: --startup-taint needs NODE_NAME, the name of this node');
   }
-}
-
-/** Whether one port cannot be had on both addresses. */
-function overlap(host: string, other: string): boolean {
-  const pair = [host, other];
-  if (host === other || pair.includes('::')) return true;
-  if (pair.includes('localhost')) {
-    return pair.some((one) => ['127.0.0.1', '::1', '0.0.0.0'].includes(one));
-  }
-  return pair.includes('0.0.0.0') && pair.every((one) => !one.includes(':'));
-}
-
-/** A flag, with its variable where the value came from there. */
-function nameOf(command: Command, flag: string): string {
-  const made = command.options.find(({ long }) => long === flag);
-  const fromVariable =
-    made !== undefined && command.getOptionValueSource(made.attributeName()) === 'env';
-  return fromVariable ? `${flag} (from env '${made.envVar}')` : flag;
 }

@@ -1,41 +1,8 @@
-import { Command, CommanderError } from 'commander';
+import { Command } from 'commander';
 import t from 'tap';
 import type { Config } from '../../src/config/config.ts';
-import {
-  addServerOptions,
-  ENVIRONMENT_PREFIX,
-  serverConfig,
-} from '../../src/config/server-options.ts';
-
-type Variables = Readonly<Record<string, string>>;
-
-/** Reads flags and variables, with nothing of this process's own environment. */
-function read(args: readonly string[], variables: Variables = {}): Config {
-  const command = addServerOptions(new Command('server'))
-    .exitOverride()
-    .configureOutput({ writeErr: () => undefined });
-  const before = process.env;
-  process.env = { ...variables };
-  try {
-    command.parse(args, { from: 'user' });
-    return serverConfig(command, process.env);
-  } finally {
-    process.env = before;
-  }
-}
-
-/** What is said of a command line that is refused. */
-function complaint(args: readonly string[], variables: Variables = {}): string {
-  try {
-    read(args, variables);
-  } catch (error) {
-    if (error instanceof CommanderError) return error.message;
-    throw error;
-  }
-  throw new Error(`was taken: ${args.join(' ')}`);
-}
-
-const NAME = ['--cluster-name', 'prod'];
+import { addServerOptions, ENVIRONMENT_PREFIX } from '../../src/config/server-options.ts';
+import { complaint, NAME, read, type Variables } from './read-flags.ts';
 
 t.test('defaults are those of the existing agent, and the broker’s own', async (t) => {
   const hours = 3_600_000;
@@ -341,59 +308,6 @@ t.test('flags and words that do not exist', async (t) => {
   t.match(complaint([...NAME, '--no-rotate-credentials']), /unknown option/);
   t.match(complaint([...NAME, '-x']), /unknown option '-x'/);
   t.match(complaint([...NAME, 'now']), /too many arguments/);
-});
-
-t.test('addresses for pods of which one takes in the other', async (t) => {
-  for (const hosts of [
-    ['0.0.0.0', '127.0.0.1'],
-    ['169.254.170.23', '0.0.0.0'],
-    ['localhost', '127.0.0.1'],
-    ['::1', 'localhost'],
-    ['localhost', '0.0.0.0'],
-    ['localhost', '::'],
-    ['::', 'fd00:ec2::23'],
-  ]) {
-    const said = `error: --bind-hosts: ${hosts[0]} and ${hosts[1]} overlap`;
-    t.equal(complaint([...NAME, '-b', hosts.join(',')]), said);
-  }
-  t.equal(
-    complaint(NAME, { POD_IDENTITY_BROKER_BIND_HOSTS: 'localhost,127.0.0.1' }),
-    "error: --bind-hosts (from env 'POD_IDENTITY_BROKER_BIND_HOSTS'): localhost and 127.0.0.1 overlap",
-  );
-  for (const hosts of [
-    ['0.0.0.0', '::'],
-    ['::', '127.0.0.1'],
-    ['127.0.0.1', '::1'],
-    ['127.0.0.1', '127.0.0.2'],
-  ]) {
-    t.strictSame(read([...NAME, '-b', hosts.join(',')]).bindHosts, hosts);
-  }
-  t.strictSame(read([...NAME, '-b', '127.0.0.1,::ffff:127.0.0.1']).bindHosts, ['127.0.0.1']);
-});
-
-t.test('two sockets of the broker on one address', async (t) => {
-  for (const [args, one, other] of [
-    [['--probe-port=2705'], '--metrics-port', '--probe-port'],
-    [['--metrics-port=80'], '--metrics-port', '--port'],
-    [['-p=2703', '-b', '127.0.0.1'], '--probe-port', '--port'],
-    [['--port', '2703', '-b', 'localhost'], '--probe-port', '--port'],
-    [['--port', '2703', '-b', '0.0.0.0'], '--probe-port', '--port'],
-    [['--port', '2703', '-b', '::'], '--probe-port', '--port'],
-  ] as const) {
-    const shown = args.join(' ');
-    const given = complaint([...NAME, ...args.map((arg) => arg.replace(/^-p=/, '-p'))]);
-    t.match(
-      given,
-      new RegExp(`^error: ${one} and ${other} are both \\d+, on the same address$`),
-      shown,
-    );
-  }
-  t.match(
-    complaint(NAME, { POD_IDENTITY_BROKER_PROBE_PORT: '2705' }),
-    "--probe-port (from env 'POD_IDENTITY_BROKER_PROBE_PORT')",
-  );
-  t.equal(read([...NAME, '--port', '2703']).port, 2_703, 'the same port of other addresses');
-  t.equal(read([...NAME, '--metrics-address=10.0.0.1', '--metrics-port=2703']).metricsPort, 2_703);
 });
 
 t.test('help: groups, defaults, variables', async (t) => {

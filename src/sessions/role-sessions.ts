@@ -16,6 +16,7 @@ import {
 } from './served-credentials.ts';
 import { type Fetch, type FetchOutcome, Session } from './session.ts';
 import type { SessionLog } from './session-log.ts';
+import { SessionTable } from './session-table.ts';
 
 /** The time over which renewals are spread that the store has asked for. */
 const PROMPT_RENEWAL_SPREAD: DurationMs = 2_000;
@@ -76,10 +77,8 @@ export type SessionLookup =
 export class RoleSessions {
   readonly #options: RoleSessionsOptions;
   readonly #retention: RetentionRules;
-  readonly #sessions = new Map<string, Session>();
+  readonly #sessions = new SessionTable();
   readonly #renewals: Renewals;
-  #cached = 0;
-  #uses = 0;
 
   constructor(options: RoleSessionsOptions) {
     this.#options = options;
@@ -92,13 +91,13 @@ export class RoleSessions {
         this.#fetch(session, live, { priority, rank, trace, renewal: true });
       },
       end: (session) => this.#end(session),
-      held: () => this.#cached,
+      held: () => this.#sessions.held,
     });
   }
 
   /** Sessions that hold credentials. */
   get size(): number {
-    return this.#cached;
+    return this.#sessions.held;
   }
 
   /** EKS Auth denies the renewal of every session of this node. */
@@ -113,7 +112,7 @@ export class RoleSessions {
 
   /** All sessions, in no particular order. */
   all(): IterableIterator<Session> {
-    return this.#sessions.values();
+    return this.#sessions.all();
   }
 
   /** Whether an unverified token needs no call: its session is held, being fetched, or refused. */
@@ -131,7 +130,7 @@ export class RoleSessions {
     const session = this.#sessions.get(key);
     if (session?.credentials === undefined) return undefined;
     if (now >= session.credentials.servableUntil) return undefined;
-    this.#use(session);
+    this.#sessions.use(session);
     return session as Servable;
   }
 
@@ -163,7 +162,7 @@ export class RoleSessions {
     const { credentials, fetch, refusals } = session;
     const proven = priority !== 'unverified' || !session.warm;
     if (proven && credentials !== undefined && clock.now() < credentials.servableUntil) {
-      this.#use(session);
+      this.#sessions.use(session);
       this.renewIfDue(session, live, clock.now());
       const stale = session.lastFailure !== undefined;
       trace?.lookedUp(stale ? 'stale' : 'hit', session);
@@ -183,7 +182,7 @@ export class RoleSessions {
     if (wait > 0 && session.lastFailure !== undefined) {
       return { kind: 'later', wait, failure: session.lastFailure };
     }
-    this.#sessions.set(key, session);
+    this.#sessions.add(session);
     const rank = elapsed < session.placeUntil ? session.place : undefined;
     trace?.lookedUp('miss', session);
     const started = this.#fetch(session, live, {
@@ -199,7 +198,8 @@ export class RoleSessions {
   adopt(tokenKey: string, key: string, scope: SessionScope): void {
     const session = this.#sessions.get(tokenKey);
     const credentials = session?.credentials;
-    if (session === undefined || credentials === undefined || this.#sessions.has(key)) return;
+    if (session === undefined || credentials === undefined || this.#sessions.get(key) !== undefined)
+      return;
     const adopted = new Session(key, scope, {
       namespace: session.namespace,
       serviceAccount: session.serviceAccount,
@@ -208,7 +208,7 @@ export class RoleSessions {
     adopted.usedAt = session.usedAt;
     adopted.usage = session.usage;
     adopted.proven = true;
-    this.#sessions.set(key, adopted);
+    this.#sessions.add(adopted);
     this.#end(session);
     this.#hold(adopted, credentials);
     if (credentials.kept !== undefined) this.#options.store?.keep(adopted, credentials.kept, false);
@@ -230,7 +230,7 @@ export class RoleSessions {
     if ((session.credentials?.fetchedAt ?? 0) >= kept.fetchedAt) return;
     const credentials = servedCredentials(kept.role, this.#retention, session.usage, kept);
     if (credentials.servableUntil <= clock.now()) return;
-    this.#sessions.set(session.key, session);
+    this.#sessions.add(session);
     if (session.credentials === undefined) session.warm = true;
     if (proven) session.proven = true;
     session.lastFailure = undefined;
@@ -261,20 +261,20 @@ export class RoleSessions {
   /** The valid tokens of all sessions of a scope that hold credentials. */
   tokensOfScope(scope: SessionScope): string[] {
     const now = this.#options.clock.now();
-    return [...this.#sessions.values()]
+    return [...this.#sessions.all()]
       .filter((session) => session.scope === scope && session.credentials !== undefined)
       .flatMap((session) => session.tokens.live(now).map(({ token }) => token));
   }
 
   /** A pod has left the node: its tokens are not used any more. */
   forgetPod(podUid: string): void {
-    for (const session of this.#sessions.values()) session.tokens.removePod(podUid);
+    for (const session of this.#sessions.all()) session.tokens.removePod(podUid);
   }
 
   /** Ends the chosen sessions and discards their fetches; returns how many sessions. */
   flush(chosen: (session: Session) => boolean): number {
     let flushed = 0;
-    for (const session of [...this.#sessions.values()].filter(chosen)) {
+    for (const session of [...this.#sessions.all()].filter(chosen)) {
       this.#end(session);
       flushed += 1;
     }
@@ -287,7 +287,7 @@ export class RoleSessions {
     if (on) return;
     // Renewals that fell due meanwhile were skipped, and are made up for.
     const now = this.#options.clock.now();
-    for (const session of this.#sessions.values()) {
+    for (const session of this.#sessions.all()) {
       const { credentials, fetch, renewAt } = session;
       if (credentials === undefined || fetch !== undefined || now < renewAt) continue;
       this.#renewals.schedule(session, PROMPT_RENEWAL_SPREAD * this.#options.random());
@@ -296,7 +296,7 @@ export class RoleSessions {
 
   /** Cancels all renewals. */
   stop(): void {
-    for (const session of this.#sessions.values()) session.clearTimer(this.#options.clock);
+    for (const session of this.#sessions.all()) session.clearTimer(this.#options.clock);
   }
 
   #fetch(session: Session, live: LiveToken, how: FlightStart): Fetch {
@@ -354,26 +354,13 @@ export class RoleSessions {
       this.#end(session);
       return;
     }
-    if (session.credentials === undefined) this.#cached += 1;
-    session.credentials = credentials;
-    this.#use(session);
-    session.usedSinceFetch = false;
+    this.#sessions.hold(session, credentials);
     this.#renewals.schedule(session, credentials.renewAt - clock.now());
-    while (this.#cached > maxCacheSize) this.#evict();
-  }
-
-  #use(session: Session): void {
-    this.#uses += 1;
-    session.usedAt = this.#uses;
-    session.usedSinceFetch = true;
+    while (this.#sessions.held > maxCacheSize) this.#evict();
   }
 
   #evict(): void {
-    let oldest: Session | undefined;
-    for (const session of this.#sessions.values()) {
-      if (session.credentials === undefined) continue;
-      if (oldest === undefined || session.usedAt < oldest.usedAt) oldest = session;
-    }
+    const oldest = this.#sessions.leastRecentlyUsed();
     if (oldest === undefined) return;
     this.#options.onEviction();
     this.#end(oldest);
@@ -382,9 +369,7 @@ export class RoleSessions {
   #end(session: Session): void {
     session.end(this.#options.clock);
     this.#renewals.ended(session);
-    if (session.credentials !== undefined) this.#cached -= 1;
-    session.credentials = undefined;
-    if (this.#sessions.get(session.key) === session) this.#sessions.delete(session.key);
+    this.#sessions.remove(session);
   }
 
   /** Ends a session without credentials once its refusals and its rank have expired. */

@@ -36,7 +36,10 @@ const LIMITS = {
  * thousands that fit into one read would be answered in one go, and hold everybody else up.
  */
 const MAX_PIPELINED = 16;
-/** How long an answer may lie in a connection whose client reads nothing; twice that at most. */
+/**
+ * How long an answer may lie in a connection whose client reads nothing, or does not end it where
+ * it was the last; twice that at most.
+ */
 const WRITE_TIMEOUT = 5_000;
 
 /** Status of what cannot be parsed, by the parser's error code; 400 for the others. */
@@ -117,6 +120,8 @@ export function createHttpServer(options: HttpServerOptions): Server {
     socket.end(
       `HTTP/1.1 ${status}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`,
     );
+    // Whoever never ends its side would keep the connection.
+    socket.setTimeout(WRITE_TIMEOUT);
   });
   return server;
 }

@@ -91,6 +91,19 @@ t.test('a client that does not read its answer is let go of', async (t) => {
   t.ok(took > 4_000 && took < 15_000, `after ${Math.round(took)} ms`);
 });
 
+t.test('a client that is told to ask sooner, and never hangs up, is let go of', async (t) => {
+  const { counts, port, server } = await serve(t);
+  server.headersTimeout = 100;
+  const accepted = once(server, 'connection') as Promise<[Socket]>;
+  const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true }).resume();
+  t.teardown(() => socket.destroy());
+  const [taken] = await accepted;
+  await once(socket, 'end');
+  t.strictSame(counts.unparsed, [408]);
+  await once(taken, 'close');
+  t.ok(socket.writable, 'which it has not done');
+});
+
 /** So many connections that the server has accepted, one a turn, and that are silent so far. */
 async function connectFirst(t: Test, server: Server, count: number): Promise<RawClient[]> {
   const { port } = server.address() as AddressInfo;

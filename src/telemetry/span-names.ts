@@ -22,6 +22,10 @@ export const ATTEMPT_EVENT = 'attempt';
 export const FROM_STORE = `${OWN}.from_store`;
 /** How long what an event tells of took. */
 export const DURATION_MS = `${OWN}.duration_ms`;
+/** Event of a call: the next try is made {@link PAUSE_MS} later, or when its turn comes after that. */
+export const BACK_OFF_EVENT = 'back-off';
+/** How long a call waits at least. */
+export const PAUSE_MS = `${OWN}.pause_ms`;
 /** Region of the service that is called (conventions for AWS, still in development). */
 export const CLOUD_REGION = 'cloud.region';
 /** The service's id of a call (conventions for AWS, still in development). */

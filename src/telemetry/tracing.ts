@@ -22,6 +22,7 @@ import { describeRequest } from './server-span.ts';
 import {
   ATTEMPT_EVENT,
   AWS_REQUEST_ID,
+  BACK_OFF_EVENT,
   CALL_SPAN,
   CLOUD_REGION,
   DURATION_MS,
@@ -30,6 +31,7 @@ import {
   LOOKUP,
   NAMESPACE,
   OWN,
+  PAUSE_MS,
   REFUSAL,
   RENEWAL_SPAN,
   SERVICE_ACCOUNT,
@@ -315,8 +317,8 @@ export class FetchTrace {
   /** The next attempt waits. */
   backOff(pause: DurationMs, cause: string): void {
     this.#span.addEvent(
-      'back-off',
-      { [`${OWN}.pause_ms`]: Math.round(pause), [`${OWN}.failure`]: cause },
+      BACK_OFF_EVENT,
+      { [PAUSE_MS]: Math.round(pause), [`${OWN}.failure`]: cause },
       this.#time.now(),
     );
   }

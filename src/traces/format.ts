@@ -1,6 +1,12 @@
 import type { DurationMs, EpochMs } from '../clock.ts';
-import { DURATION_MS } from '../telemetry/span-names.ts';
-import type { AttributeValue, SpanEvent } from './span.ts';
+import {
+  DURATION_MS,
+  ERROR_TYPE,
+  PAUSE_MS,
+  REFUSAL,
+  STATUS_CODE,
+} from '../telemetry/span-names.ts';
+import type { Attributes, AttributeValue, SpanEvent } from './span.ts';
 
 /** `0 ms`, `0.42 ms`, `12.3 ms`, `1.24 s`. */
 export function formatDuration(duration: DurationMs): string {
@@ -36,5 +42,13 @@ export function rounded(value: AttributeValue): AttributeValue {
 
 /** How long what an event tells of took; 0 where it does not say. */
 export function eventDuration({ attributes }: SpanEvent): DurationMs {
-  return Math.max(0, Number(attributes.get(DURATION_MS)) || 0);
+  return Math.max(0, Number(attributes.get(DURATION_MS) ?? attributes.get(PAUSE_MS)) || 0);
+}
+
+/** What a request that got no credentials was answered, and why: `400 InvalidToken`. */
+export function answerOf(attributes: Attributes): string {
+  const status = attributes.get(STATUS_CODE);
+  const reason = attributes.get(REFUSAL) ?? attributes.get(ERROR_TYPE);
+  if (reason === undefined) return '';
+  return [status, reason].filter((part) => part !== undefined).join(' ');
 }

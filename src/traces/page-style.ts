@@ -37,6 +37,7 @@ table.figures { border-collapse: collapse; min-width: 32rem; }
 .trace > header { display: flex; flex-wrap: wrap; align-items: baseline; gap: .2rem .9rem; padding: .6rem .8rem; background: var(--raised); border-bottom: 1px solid var(--line); }
 .trace > header b { font-size: 1rem; }
 .trace > header span { color: var(--faint); font-size: .86rem; overflow-wrap: anywhere; }
+.trace > header span.bad { color: var(--failed); }
 .grid { display: grid; grid-template-columns: minmax(9rem, 19rem) 1fr 5rem; column-gap: .8rem; align-items: center; padding: .22rem .8rem; }
 .axis { color: var(--faint); font-size: .78rem; padding-top: .4rem; }
 .axis div { display: flex; justify-content: space-between; font-variant-numeric: tabular-nums; }
@@ -52,10 +53,10 @@ summary:focus-visible, a:focus-visible { outline: 2px solid var(--link); outline
 .track i { position: absolute; top: .15rem; bottom: .15rem; min-width: 3px; border-radius: 2px; }
 .track i.part { top: .3rem; bottom: .3rem; }
 .meaning { color: var(--faint); }
-.track i.tick { width: 3px; min-width: 0; top: 0; bottom: 0; border-radius: 1px; }
+.track i.tick { top: 0; bottom: 0; border-radius: 1px; }
 .server { background: var(--server); } .internal, .producer, .consumer { background: var(--internal); }
 .client { background: var(--client); } .attempt { background: var(--attempt); }
-.missed { background: var(--failed); } .tick { background: var(--pause); }
+.missed { background: var(--failed); } .pause, .tick { background: var(--pause); }
 .took { text-align: right; font-variant-numeric: tabular-nums; font-size: .86rem; white-space: nowrap; }
 .links { margin: 0; padding: 0 .8rem .35rem; font-size: .86rem; color: var(--faint); overflow-wrap: anywhere; }
 .more { padding: .1rem .8rem .8rem; background: var(--raised); font-size: .86rem; }

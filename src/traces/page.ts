@@ -2,12 +2,21 @@ import { writeFile } from 'node:fs/promises';
 import type { DurationMs } from '../clock.ts';
 import {
   ATTEMPT_EVENT,
+  BACK_OFF_EVENT,
   ERROR_TYPE,
   NAMESPACE,
   OWN,
   SERVICE_ACCOUNT,
 } from '../telemetry/span-names.ts';
-import { eventDuration, formatDuration, formatTime, printable, rounded, some } from './format.ts';
+import {
+  answerOf,
+  eventDuration,
+  formatDuration,
+  formatTime,
+  printable,
+  rounded,
+  some,
+} from './format.ts';
 import { PAGE_STYLE } from './page-style.ts';
 import { selectTraces } from './selection.ts';
 import type { Attributes, CollectedSpan, SpanEvent, SpanLink } from './span.ts';
@@ -175,11 +184,12 @@ ${this.#linked.map((trace) => this.#waterfall(trace)).join('\n')}
       .map((name) => attributes.get(name))
       .filter((part) => part !== undefined)
       .join('/');
+    const answer = answerOf(attributes);
     const shown = trace.rows.slice(0, MOST_ROWS);
     const more = trace.rows.length - shown.length;
     const quarters = [0, 1, 2, 3, 4].map((quarter) => (quarter * trace.duration) / 4);
     return `<article class="trace" id="${traceId(trace)}">
-<header><b>${html(trace.kind)}</b>${whose === '' ? '' : `<span>${html(whose)}</span>`}<span>${formatDuration(trace.duration)}</span><span>at ${formatDuration(trace.startedAt - this.#begunAt)}</span><span class="mono">${trace.id}</span></header>
+<header><b>${html(trace.kind)}</b>${answer === '' ? '' : `<span class="bad">${html(answer)}</span>`}${whose === '' ? '' : `<span>${html(whose)}</span>`}<span>${formatDuration(trace.duration)}</span><span>at ${formatDuration(trace.startedAt - this.#begunAt)}</span><span class="mono">${trace.id}</span></header>
 <div class="grid axis"><span></span><div>${quarters.map((at) => `<span>${formatDuration(at)}</span>`).join('')}</div></div>
 ${shown.map((row) => this.#row(row, trace)).join('\n')}
 ${more === 0 ? '' : `<p class="links">and ${some(more, 'more span')}</p>`}
@@ -217,8 +227,8 @@ ${details(span, trace)}
 
 const LEGEND = `<ul class="legend">
 <li><i class="server"></i>request</li><li><i class="internal"></i>within the broker</li>
-<li><i class="client"></i>call to EKS Auth, waiting</li><li><i class="attempt"></i>attempt under way</li>
-<li><i class="missed"></i>failed</li><li><i class="tick"></i>back-off begins</li>
+<li><i class="client"></i>call to EKS Auth, waiting for its turn</li><li><i class="attempt"></i>attempt under way</li>
+<li><i class="missed"></i>failed</li><li><i class="pause"></i>back-off</li>
 </ul>
 <p>A row opens: attributes and events.</p>`;
 
@@ -236,13 +246,15 @@ function bars(span: CollectedSpan, trace: Trace): string {
     bar(kind, span.startedAt, span.duration, title),
     ...span.events.slice(0, MOST_ROWS).map((event) => {
       const lasted = eventDuration(event);
-      if (event.name !== ATTEMPT_EVENT && lasted === 0) {
-        return bar('tick', event.at, 0, titleOf(event));
-      }
-      const shape = event.attributes.has(ERROR_TYPE) ? 'part missed' : 'part attempt';
-      return bar(shape, event.at, lasted, titleOf(event));
+      return bar(shapeOf(event, lasted), event.at, lasted, titleOf(event));
     }),
   ].join('');
+}
+
+function shapeOf({ name, attributes }: SpanEvent, lasted: DurationMs): string {
+  if (name === BACK_OFF_EVENT) return 'part pause';
+  if (name !== ATTEMPT_EVENT && lasted === 0) return 'tick';
+  return attributes.has(ERROR_TYPE) ? 'part missed' : 'part attempt';
 }
 
 function titleOf(event: SpanEvent): string {

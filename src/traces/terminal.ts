@@ -1,5 +1,13 @@
-import { NAMESPACE, OWN, SERVICE_ACCOUNT } from '../telemetry/span-names.ts';
-import { eventDuration, formatDuration, formatTime, printable, rounded, some } from './format.ts';
+import { BACK_OFF_EVENT, NAMESPACE, OWN, SERVICE_ACCOUNT } from '../telemetry/span-names.ts';
+import {
+  answerOf,
+  eventDuration,
+  formatDuration,
+  formatTime,
+  printable,
+  rounded,
+  some,
+} from './format.ts';
 import { selectTraces } from './selection.ts';
 import type { Attributes, CollectedSpan } from './span.ts';
 import { type SummaryRow, summarizeKinds, summarizeSpans } from './summary.ts';
@@ -10,6 +18,8 @@ const MOST_ROWS = 200;
 const LEAST_WIDTH = 60;
 /** How many characters of a trace's id tell it from the others. */
 const SHORT_ID = 16;
+
+const LEGEND = `█ span  ▒ attempt  ░ back-off  ✗ failed  · event  → link`;
 
 /** How to write for a terminal. */
 export interface TerminalOptions {
@@ -26,6 +36,7 @@ export function terminalReport(
 ): string {
   const { typical, slowest: slow } = selectTraces(traces, slowest);
   const parts = [
+    ...(traces.length === 0 ? [] : [LEGEND]),
     table('span', summarizeSpans(traces)),
     table('trace', summarizeKinds(traces)),
     ...typical.map((trace) => `One of kind ${trace.kind}\n\n${waterfall(trace, width)}`),
@@ -92,7 +103,13 @@ function waterfall(trace: Trace, wanted: number): string {
     .map((name) => attributes.get(name))
     .filter((part) => part !== undefined)
     .join('/');
-  const title = [trace.id, trace.kind, whose, formatTime(trace.startedAt)].filter(Boolean);
+  const title = [
+    trace.id,
+    trace.kind,
+    answerOf(attributes),
+    whose,
+    formatTime(trace.startedAt),
+  ].filter(Boolean);
   return [title.map((part) => printable(part)).join('  '), ...lines, ...notes(trace)].join('\n');
 }
 
@@ -101,7 +118,7 @@ function label({ span, depth }: TraceRow): string {
   return `${'  '.repeat(Math.min(depth, 10))}${printable(span.name, 80)}${failed}`;
 }
 
-/** `▒` while an attempt was under way, `█` else. */
+/** `▒` while an attempt was under way, `░` during a back-off, `█` else. */
 function bar(span: CollectedSpan, trace: Trace, width: number): string {
   const at = (time: number) =>
     trace.duration === 0 ? 0 : ((time - trace.startedAt) / trace.duration) * width;
@@ -114,7 +131,9 @@ function bar(span: CollectedSpan, trace: Trace, width: number): string {
   fill(span.startedAt, span.startedAt + span.duration, '█');
   for (const event of span.events) {
     const lasted = eventDuration(event);
-    if (lasted > 0) fill(event.at, event.at + lasted, '▒');
+    if (lasted > 0) {
+      fill(event.at, event.at + lasted, event.name === BACK_OFF_EVENT ? '░' : '▒');
+    }
   }
   return cells.join('');
 }
@@ -128,7 +147,10 @@ function notes({ rows, startedAt }: Trace): string[] {
         `  · ${formatDuration(at - startedAt)}  ${printable(name, 80)} ${list(attributes)}`,
       );
     }
-    if (span.error) lines.push(`  ✗ ${printable(span.name, 80)}: ${printable(span.error)}`);
+    if (span.error !== undefined) {
+      const why = [span.error && printable(span.error), list(span.attributes)].filter(Boolean);
+      lines.push(`  ✗ ${printable(span.name, 80)}: ${why.join('; ')}`);
+    }
     for (const { traceId } of span.links) lines.push(`  → linked to trace ${traceId}`);
   }
   return lines.slice(0, MOST_ROWS);

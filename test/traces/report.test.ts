@@ -126,6 +126,51 @@ t.test('links lead to where they say', async (t) => {
   t.equal(new Set(page.match(/ id="[^"]*"/g)).size, page.match(/ id="[^"]*"/g)?.length);
 });
 
+t.test('what a request without credentials was answered, and each attempt and pause', async (t) => {
+  const own = (name: string) => `pod_identity_broker.${name}`;
+  const call = otlpSpan(1, 2, [1_010, 1_090], {
+    name: 'EKSAuth.AssumeRoleForPodIdentity',
+    kind: 3,
+    parentSpanId: spanId(1),
+    events: [
+      {
+        name: 'attempt',
+        timeUnixNano: '1010000000',
+        attributes: [attribute(own('duration_ms'), 20), attribute('error.type', 'Throttled')],
+      },
+      {
+        name: 'back-off',
+        timeUnixNano: '1030000000',
+        attributes: [attribute(own('pause_ms'), 30)],
+      },
+      { name: 'back-off', timeUnixNano: '1080000000', attributes: [attribute(own('pause_ms'), 0)] },
+    ],
+  });
+  const refused = request(1, 'miss', 100, {
+    attributes: [
+      attribute('http.response.status_code', 404),
+      attribute(own('refusal'), 'NoAssociation'),
+    ],
+  });
+  const verified = otlpSpan(1, 3, [1_000, 1_002], {
+    name: 'verify token',
+    parentSpanId: spanId(1),
+    attributes: [attribute(own('reason'), 'too old')],
+    status: { code: 2 },
+  });
+  const all = traces(refused, call, verified);
+  const page = tracePage(all, { title: 'x' });
+  t.match(page, '<b>refused</b><span class="bad">404 NoAssociation</span>');
+  t.match(page, 'class="part missed" style="left:min(10.000%,100% - 3px);width:20.000%"');
+  t.match(page, 'class="part pause" style="left:min(30.000%,100% - 3px);width:30.000%"');
+  t.match(page, 'class="part pause" style="left:min(80.000%,100% - 3px);width:0.000%"');
+  t.notMatch(page, /\.(?:pause|tick) \{[^}]*min-width: 0/, 'one without length is seen, too');
+  const text = terminalReport(all, { width: 100, slowest: 1 });
+  t.match(text, 'refused  404 NoAssociation');
+  t.match(text, /▒{5,}░{5,}█+/, 'an attempt, a pause, and waiting');
+  t.match(text, '✗ verify token: reason=too old');
+});
+
 t.test('text that means harm', async (t) => {
   const all = traces(
     request(1, 'hit', 5, {

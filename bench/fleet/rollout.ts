@@ -30,9 +30,9 @@ export interface RolloutResult {
 }
 
 /** Calls under way at once from one node, as in the broker's queue. */
-const MOST_UNDER_WAY = 256;
+const MAX_IN_FLIGHT = 256;
 /** The most calls that are simulated. */
-const MOST_CALLS = 60_000_000;
+const MAX_CALLS = 60_000_000;
 
 /** What happens at a node; the event's payload is `node * 4 + kind`. */
 const ARRIVES = 0;
@@ -65,7 +65,7 @@ export function playRollout(rollout: Rollout): RolloutResult {
 
   const callWhatMayGo = (node: number): void => {
     const pace = paces[node] as CallPace;
-    while ((waiting[node] as number) > 0 && (underWay[node] as number) < MOST_UNDER_WAY) {
+    while ((waiting[node] as number) > 0 && (underWay[node] as number) < MAX_IN_FLIGHT) {
       if (pace.earliest > now) {
         if (pace.earliest < (asleep[node] as number)) {
           asleep[node] = pace.earliest;
@@ -86,7 +86,7 @@ export function playRollout(rollout: Rollout): RolloutResult {
     }
   };
 
-  while (left > 0 && calls < MOST_CALLS) {
+  while (left > 0 && calls < MAX_CALLS) {
     now = events.time;
     const event = events.take();
     const node = event >> 2;

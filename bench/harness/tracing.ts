@@ -4,7 +4,7 @@ import { collectTracesTo } from '../../src/simulator/traces/collect-traces.ts';
 import { writeTracePage } from '../../src/traces/page.ts';
 
 /** What a page can hold in memory while it is made. */
-const MOST_SPANS = 250_000;
+const MAX_SPANS = 250_000;
 
 /** Traces of all brokers of a run, while they are collected. */
 export interface Tracing {
@@ -43,7 +43,7 @@ export interface CollectedTracing extends Tracing {
 export async function startTracing(directory: string): Promise<CollectedTracing> {
   mkdirSync(directory, { recursive: true });
   const [page, file] = [join(directory, 'trace.html'), join(directory, 'trace.jsonl')];
-  const collecting = await collectTracesTo(file, { spans: MOST_SPANS });
+  const collecting = await collectTracesTo(file, { spans: MAX_SPANS });
   const { OTEL_TRACES_SAMPLER: sampler = '', ...others } = collecting.environment;
   return {
     environment: (sampling) =>

@@ -3,7 +3,7 @@ import { fitScale, type Scale, valueLabel } from './scale.ts';
 import { escaped, type Frame, label, px, svg } from './svg.ts';
 
 /** Curves with more points than that are drawn without a dot at each. */
-const MOST_DOTS = 14;
+const MAX_DOTS = 14;
 
 /** Draws curves in a frame. */
 export function drawLines(chart: LineChart, frame: Frame): string {
@@ -95,7 +95,7 @@ function limit({ limit: bar }: LineChart, frame: Frame, place: Place): string[] 
 
 function curve({ label: name, colour, points }: Line, chart: LineChart, place: Place): string {
   const at = points.map(([x, y]) => `${px(place.x(x))},${px(place.y(y))}`);
-  const dots = points.length > MOST_DOTS ? [] : points;
+  const dots = points.length > MAX_DOTS ? [] : points;
   return (
     `<g class="series ${colour}"><title>${escaped(name)}</title>` +
     `<polyline points="${at.join(' ')}"/>` +

@@ -6,7 +6,7 @@ export interface LateHit extends Hit {
 }
 
 /** Less than that is a timer's own inaccuracy. */
-const LEAST_LATE = 0.5;
+const MIN_LATENESS = 0.5;
 
 /**
  * Takes from every hit the time in which the process that measured it did not get to run: it
@@ -15,7 +15,7 @@ const LEAST_LATE = 0.5;
  * @param late - Each says that the process did not run for `took` up to `at`; in order.
  */
 export function withLateness(hits: readonly Hit[], late: readonly Hit[]): LateHit[] {
-  const gaps = late.filter(({ took }) => took >= LEAST_LATE);
+  const gaps = late.filter(({ took }) => took >= MIN_LATENESS);
   return hits.map(({ at, took }) => {
     const sentAt = at - took;
     let lost = 0;

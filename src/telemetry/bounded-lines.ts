@@ -2,7 +2,7 @@ import type { Clock, DurationMs, Timer } from '../clock.ts';
 import type { Log } from './log.ts';
 
 /** Lines a second; what comes beyond is counted. */
-const MOST_A_SECOND = 50;
+const MAX_PER_SECOND = 50;
 const SECOND: DurationMs = 1_000;
 
 /**
@@ -35,7 +35,7 @@ export class BoundedLines {
       this.#since = now;
       this.#written = 0;
     }
-    if (this.#written < MOST_A_SECOND) {
+    if (this.#written < MAX_PER_SECOND) {
       this.#written += 1;
       this.#log.debug(fields, message);
       return;

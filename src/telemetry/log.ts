@@ -15,7 +15,7 @@ const LEVEL: Readonly<Record<Verbosity, pino.Level>> = {
 };
 
 /** What a reader that stands still may cost in memory; lines beyond it are dropped. */
-const MOST_BUFFERED_BYTES = 4 * 1024 * 1024;
+const MAX_BUFFERED_BYTES = 4 * 1024 * 1024;
 
 /** Structured log: one JSON object a line with `level`, `time` (RFC 3339) and `msg`. */
 export type Log = pino.Logger;
@@ -32,7 +32,7 @@ export function createLog(verbosity: Verbosity, onDropped: () => void = () => {}
   const destination = pino.destination({
     dest: 1,
     sync: false,
-    maxLength: MOST_BUFFERED_BYTES,
+    maxLength: MAX_BUFFERED_BYTES,
   });
   destination.on('drop', onDropped);
   return pino(

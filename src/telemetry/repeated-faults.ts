@@ -4,7 +4,7 @@ import type { Log } from './log.ts';
 /** How often a fault that goes on is summed up. */
 export const SUMMARY_INTERVAL: DurationMs = 60_000;
 /** Faults that are told apart; what comes beyond is summed up together. */
-const MOST_FAULTS = 512;
+const MAX_FAULTS = 512;
 const OTHERS = 'others';
 
 /** A fault as a log line. */
@@ -36,7 +36,7 @@ export class RepeatedFaults {
    */
   report(key: string, fault: Fault): void {
     const known = this.#faults.get(key);
-    if (known === undefined && this.#faults.size >= MOST_FAULTS && key !== OTHERS) {
+    if (known === undefined && this.#faults.size >= MAX_FAULTS && key !== OTHERS) {
       this.report(OTHERS, fault);
       return;
     }

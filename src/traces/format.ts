@@ -27,10 +27,10 @@ export function some(count: number, noun: string): string {
   return `${count.toLocaleString('en')} ${noun}${count === 1 ? '' : 's'}`;
 }
 
-const MOST_CHARACTERS = 512;
+const MAX_CHARACTERS = 512;
 
 /** Foreign text without what moves a cursor, hides or turns around; cut where it is long. */
-export function printable(value: AttributeValue, most = MOST_CHARACTERS): string {
+export function printable(value: AttributeValue, most = MAX_CHARACTERS): string {
   const clean = String(value).replace(/\p{C}/gu, '·');
   return clean.length > most ? `${clean.slice(0, most - 1)}…` : clean;
 }

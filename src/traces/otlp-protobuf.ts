@@ -47,7 +47,7 @@ const resourceSpans: Message = {
 const request: Message = { 1: ['resourceSpans', () => resourceSpans, REPEATED] };
 
 /** Deeper than any span is; attributes could nest without end. */
-const MOST_DEPTH = 32;
+const MAX_DEPTH = 32;
 
 /**
  * Reads an ExportTraceServiceRequest.
@@ -62,7 +62,7 @@ export function decodeTraces(bytes: Buffer): Record<string, unknown> {
 }
 
 function decode(bytes: Buffer, message: Message, depth: number): Record<string, unknown> {
-  if (depth > MOST_DEPTH) throw new OtlpError('the protobuf message is nested too deeply');
+  if (depth > MAX_DEPTH) throw new OtlpError('the protobuf message is nested too deeply');
   const read: Record<string, unknown> = {};
   const reader = new Reader(bytes);
   while (!reader.done) {

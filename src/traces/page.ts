@@ -25,11 +25,11 @@ import { gatherTraces, TRACE_KINDS, type Trace, type TraceKind, type TraceRow } 
 import { readTraceFile } from './trace-file.ts';
 
 /** Rows of one trace that are shown. */
-const MOST_ROWS = 200;
+const MAX_ROWS = 200;
 /** Traces that are shown because others link to them. */
-const MOST_LINKED = 50;
+const MAX_LINKED = 50;
 /** Links back that are named; the others are counted. */
-const MOST_BACK_LINKS = 8;
+const MAX_BACK_LINKS = 8;
 const DEFAULT_SLOWEST = 10;
 const SHORT_ID = 8;
 
@@ -98,10 +98,10 @@ class Page {
     const selection = selectTraces(traces, slowest);
     this.#typical = selection.typical;
     this.#slowest = selection.slowest;
-    this.#linked = selection.linked.slice(0, MOST_LINKED);
+    this.#linked = selection.linked.slice(0, MAX_LINKED);
     this.#begunAt = traces[0]?.startedAt ?? 0;
     for (const trace of [...this.#typical, ...this.#slowest, ...this.#linked]) {
-      for (const { span } of trace.rows.slice(0, MOST_ROWS)) this.#shown.set(place(span), span);
+      for (const { span } of trace.rows.slice(0, MAX_ROWS)) this.#shown.set(place(span), span);
     }
     for (const { rows } of traces) {
       for (const { span } of rows) {
@@ -185,7 +185,7 @@ ${this.#linked.map((trace) => this.#waterfall(trace)).join('\n')}
       .filter((part) => part !== undefined)
       .join('/');
     const answer = answerOf(attributes);
-    const shown = trace.rows.slice(0, MOST_ROWS);
+    const shown = trace.rows.slice(0, MAX_ROWS);
     const more = trace.rows.length - shown.length;
     const quarters = [0, 1, 2, 3, 4].map((quarter) => (quarter * trace.duration) / 4);
     return `<article class="trace" id="${traceId(trace)}">
@@ -208,7 +208,7 @@ ${details(span, trace)}
   #links(span: CollectedSpan): string {
     const there = span.links.map((link) => `→ linked to ${this.#target(link)}`);
     const back = this.#linking.get(place(span)) ?? [];
-    const named = back.filter((from) => this.#shown.has(place(from))).slice(0, MOST_BACK_LINKS);
+    const named = back.filter((from) => this.#shown.has(place(from))).slice(0, MAX_BACK_LINKS);
     const names = named.map((from) => `${anchor(place(from), from.traceId.slice(0, SHORT_ID))}`);
     if (back.length > names.length) names.push(`${back.length - names.length} not shown`);
     if (back.length > 0)
@@ -244,7 +244,7 @@ function bars(span: CollectedSpan, trace: Trace): string {
   const title = `${span.name}, ${formatDuration(span.duration)}`;
   return [
     bar(kind, span.startedAt, span.duration, title),
-    ...span.events.slice(0, MOST_ROWS).map((event) => {
+    ...span.events.slice(0, MAX_ROWS).map((event) => {
       const lasted = eventDuration(event);
       return bar(shapeOf(event, lasted), event.at, lasted, titleOf(event));
     }),
@@ -269,7 +269,7 @@ function part(time: DurationMs, whole: DurationMs): number {
 function details(span: CollectedSpan, trace: Trace): string {
   const own = new Map([...span.attributes, ['span', `${span.spanId}, ${span.kind}`]]);
   const events = span.events
-    .slice(0, MOST_ROWS)
+    .slice(0, MAX_ROWS)
     .map(
       (event) =>
         `<h4>${html(event.name)} <span style="font-weight:400">at ${formatDuration(event.at - trace.startedAt)}</span></h4>${list(event.attributes)}`,

@@ -14,8 +14,8 @@ import { type SummaryRow, summarizeKinds, summarizeSpans } from './summary.ts';
 import type { Trace, TraceRow } from './trace.ts';
 
 /** Rows of one trace that are shown. */
-const MOST_ROWS = 200;
-const LEAST_WIDTH = 60;
+const MAX_ROWS = 200;
+const MIN_WIDTH = 60;
 /** How many characters of a trace's id tell it from the others. */
 const SHORT_ID = 16;
 
@@ -53,7 +53,7 @@ export function terminalReport(
 
 /** One trace with all that its spans say. */
 export function terminalTrace(trace: Trace, width: number): string {
-  const details = trace.rows.slice(0, MOST_ROWS).map(({ span }) => detail(span, trace));
+  const details = trace.rows.slice(0, MAX_ROWS).map(({ span }) => detail(span, trace));
   return `${waterfall(trace, width)}\n\n${details.join('\n\n')}\n`;
 }
 
@@ -81,8 +81,8 @@ function table(heading: string, rows: readonly SummaryRow[]): string {
 }
 
 function waterfall(trace: Trace, wanted: number): string {
-  const width = Math.max(LEAST_WIDTH, wanted);
-  const shown = trace.rows.slice(0, MOST_ROWS);
+  const width = Math.max(MIN_WIDTH, wanted);
+  const shown = trace.rows.slice(0, MAX_ROWS);
   const labels = shown.map(label);
   const labelWidth = Math.min(
     Math.floor(width * 0.45),
@@ -141,7 +141,7 @@ function bar(span: CollectedSpan, trace: Trace, width: number): string {
 /** What a waterfall does not show: attempts that failed, pauses, links, errors. */
 function notes({ rows, startedAt }: Trace): string[] {
   const lines: string[] = [];
-  for (const { span } of rows.slice(0, MOST_ROWS)) {
+  for (const { span } of rows.slice(0, MAX_ROWS)) {
     for (const { name, at, attributes } of span.events) {
       lines.push(
         `  · ${formatDuration(at - startedAt)}  ${printable(name, 80)} ${list(attributes)}`,
@@ -153,7 +153,7 @@ function notes({ rows, startedAt }: Trace): string[] {
     }
     for (const { traceId } of span.links) lines.push(`  → linked to trace ${traceId}`);
   }
-  return lines.slice(0, MOST_ROWS);
+  return lines.slice(0, MAX_ROWS);
 }
 
 function list(attributes: Attributes): string {

@@ -6,9 +6,9 @@ import type { CollectedSpan } from './span.ts';
 // OpenTelemetry collector's file exporter write it.
 
 /** Longer lines are none of OTLP. */
-const LONGEST_LINE = 64 * 1024 * 1024;
+const MAX_LINE_BYTES = 64 * 1024 * 1024;
 /** More spans than this are not held in memory. */
-const MOST_SPANS = 500_000;
+const MAX_SPANS = 500_000;
 const NEWLINE = 0x0a;
 
 /** A file that cannot be read, or that holds no traces; `message` names it and the line. */
@@ -30,7 +30,7 @@ export interface TraceFile {
  * @param mostSpans - Spans to read. Default is 500,000.
  * @throws TraceFileError
  */
-export async function readTraceFile(path: string, mostSpans = MOST_SPANS): Promise<TraceFile> {
+export async function readTraceFile(path: string, mostSpans = MAX_SPANS): Promise<TraceFile> {
   const spans: CollectedSpan[] = [];
   const known = new Set<string>();
   let number = 0;
@@ -85,7 +85,7 @@ async function* linesOf(path: string): AsyncGenerator<string> {
     }
     begun.push(chunk.subarray(from));
     size += chunk.length - from;
-    if (size > LONGEST_LINE) throw new RangeError(`longer than ${LONGEST_LINE} bytes`);
+    if (size > MAX_LINE_BYTES) throw new RangeError(`longer than ${MAX_LINE_BYTES} bytes`);
   }
   yield Buffer.concat(begun).toString('utf8');
 }

@@ -3,7 +3,7 @@ import type { DurationMs } from '../../clock.ts';
 import { counter, readCounter, readGauge, readGauges, seconds } from './declare.ts';
 
 /** Service accounts that are named at most, where they are named at all. */
-const MOST_SERVICE_ACCOUNTS = 500;
+const MAX_SERVICE_ACCOUNTS = 500;
 
 /** Codes that have a series of their own whatever else is answered. */
 const KNOWN_CODES: ReadonlySet<string> = new Set([
@@ -19,7 +19,7 @@ const KNOWN_CODES: ReadonlySet<string> = new Set([
  * How many others are told apart: their text is the service's, or that of whoever answers in its
  * place, and must not make series without end.
  */
-const MOST_OTHER_CODES = 50;
+const MAX_OTHER_CODES = 50;
 const OTHER = 'Other';
 
 /** Sessions of one scope that hold credentials. */
@@ -111,7 +111,7 @@ export class SessionMetrics {
 
   #codeLabel(code: string): string {
     if (KNOWN_CODES.has(code)) return code;
-    if (this.#otherCodes.size < MOST_OTHER_CODES) this.#otherCodes.add(code);
+    if (this.#otherCodes.size < MAX_OTHER_CODES) this.#otherCodes.add(code);
     return this.#otherCodes.has(code) ? code : OTHER;
   }
 
@@ -158,7 +158,7 @@ export class SessionMetrics {
   #observeServiceAccounts(read: () => readonly ServiceAccountFigures[]): void {
     const registry = this.#registry;
     const most = () =>
-      [...read()].sort((a, b) => b.served - a.served).slice(0, MOST_SERVICE_ACCOUNTS);
+      [...read()].sort((a, b) => b.served - a.served).slice(0, MAX_SERVICE_ACCOUNTS);
     const labels = ['namespace', 'service_account'] as const;
     const labelled = ({ namespace, serviceAccount }: ServiceAccountFigures) => ({
       namespace,

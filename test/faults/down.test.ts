@@ -158,6 +158,9 @@ t.test('EKS Auth comes back, and is not met by all who wait', { buffered: true }
   const all = async () => ((await broker.metrics()).get(wanted) ?? 0) > CROWD - MAX_AT_ONCE;
   t.ok(await holds(all, 10_000), 'most sessions wait for their turn');
 
+  const failing = await broker.logged(({ msg }) => /^EKS Auth is failing/.test(msg));
+  t.equal(failing.level, 'warn');
+
   simulator.resetCounts();
   simulator.faults.clear(id);
   const mendedAt = performance.now();
@@ -172,6 +175,8 @@ t.test('EKS Auth comes back, and is not met by all who wait', { buffered: true }
   t.ok(peakInFlight <= MAX_AT_ONCE, `at most ${peakInFlight} calls at once`);
   t.ok(peakInFlight > 8, 'and yet not one by one');
   t.ok(assumeRole.calls <= CROWD + 4, `${assumeRole.calls} calls for ${CROWD} sessions`);
+  const again = await broker.logged(({ msg }) => /^EKS Auth answers again/.test(msg));
+  t.equal(again.level, 'info');
 });
 
 /** Sessions live through a trouble, and come to life after it. */

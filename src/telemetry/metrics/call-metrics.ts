@@ -12,6 +12,8 @@ const CALL_RESULTS = [
   ...['ok', 'throttled', 'service', 'network', 'node-credentials', 'refused', 'token'],
   ...['request', 'malformed', 'mismatch'],
 ];
+/** Why a token could not be verified, as it is labelled. */
+const UNPROVEN_CAUSES = ['no-keys', 'unknown-key', 'other-issuer', 'bad-signature'] as const;
 /** What decides the pace of calls, as it is labelled. */
 const PACE_MODES = ['unlimited', 'throttled', 'failing', 'recovering'] as const;
 
@@ -30,6 +32,7 @@ export class CallMetrics {
   readonly #registry: Registry;
   readonly #durations = new LatencyHistogram(CALL_BOUNDS);
   readonly #results: Counter<'result'>;
+  /** By {@link UNPROVEN_CAUSES}. */
   readonly unverified: Counter<'cause'>;
 
   constructor(registry: Registry) {
@@ -52,6 +55,7 @@ export class CallMetrics {
       help: 'Calls made in token scope because the token could not be verified on the node, by cause',
       labels: ['cause'],
     });
+    for (const cause of UNPROVEN_CAUSES) this.unverified.inc({ cause }, 0);
   }
 
   /** Counts a call to EKS Auth; without a failure it was granted. */

@@ -81,7 +81,13 @@ function collector<T>(read: (text: string) => T[]): (text: string, previous: T[]
 /** A flag, and the variable of the environment behind it. */
 function option(flags: string, description: string): Option {
   const made = new Option(flags, description);
-  return made.env(ENVIRONMENT_PREFIX + made.name().replaceAll('-', '_').toUpperCase());
+  const variable = ENVIRONMENT_PREFIX + made.name().replaceAll('-', '_').toUpperCase();
+  return isServiceAddress(process.env[variable]) ? made : made.env(variable);
+}
+
+/** Whether a variable (`POD_IDENTITY_BROKER_PORT`) is what Kubernetes adds for a Service. */
+function isServiceAddress(value: string | undefined): boolean {
+  return value !== undefined && /^(?:tcp|udp|sctp):\/\//.test(value);
 }
 
 function duration(flags: string, description: string, milliseconds: number): Option {
@@ -267,7 +273,10 @@ export function unknownVariables(
   const known = new Set([...command.options.map(({ envVar }) => envVar), ...others]);
   return Object.keys(environment).filter(
     (name) =>
-      name.startsWith(ENVIRONMENT_PREFIX) && !known.has(name) && !SERVICE_VARIABLE.test(name),
+      name.startsWith(ENVIRONMENT_PREFIX) &&
+      !known.has(name) &&
+      !SERVICE_VARIABLE.test(name) &&
+      !isServiceAddress(environment[name]),
   );
 }
 

@@ -60,9 +60,10 @@ const WINDOW: DurationMs = 1_000;
 /**
  * How fast EKS Auth may be called, learned from how calls end. There is no limit until it
  * throttles or fails. After a throttle the rate is a little less than what was answered, and grows
- * slowly; but one that was learned while others used up the quota is soon left behind. While EKS Auth fails there are a few probes per second at most. When it answers again,
- * the number of calls in progress is limited for ten seconds: to a few at first, and one more with
- * each answer, which doubles it with each round (as TCP starts slowly, RFC 5681, section 3.1).
+ * slowly; but one that was learned while others used up the quota is soon left behind. While EKS
+ * Auth fails there are a few probes per second at most. When it answers again, the number of calls
+ * in progress is limited for ten seconds: to a few at first, and one more with each answer, which
+ * doubles it with each round (as TCP starts slowly, RFC 5681, section 3.1).
  */
 export class CallPace {
   readonly #clock: Clock;

@@ -121,6 +121,7 @@ t.test('a variable that is misspelt is told of, and what Kubernetes adds is not'
       AWS_REGION: 'us-east-1',
       POD_IDENTITY_BROKER_CLUSTERNAME: 's3cret',
       POD_IDENTITY_BROKER_SERVER_UID: '1',
+      POD_IDENTITY_BROKER_PORT: 'tcp://10.0.0.1:2705',
       POD_IDENTITY_BROKER_SERVICE_HOST: '10.0.0.1',
       POD_IDENTITY_BROKER_SERVICE_PORT_METRICS: '2705',
       POD_IDENTITY_BROKER_PORT_2705_TCP_ADDR: '10.0.0.1',

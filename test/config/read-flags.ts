@@ -7,12 +7,12 @@ export type Variables = Readonly<Record<string, string>>;
 
 /** Reads flags and variables, with nothing of this process's own environment. */
 export function read(args: readonly string[], variables: Variables = {}): Config {
-  const command = addServerOptions(new Command('server'))
-    .exitOverride()
-    .configureOutput({ writeErr: () => undefined });
   const before = process.env;
   process.env = { ...variables };
   try {
+    const command = addServerOptions(new Command('server'))
+      .exitOverride()
+      .configureOutput({ writeErr: () => undefined });
     command.parse(args, { from: 'user' });
     return serverConfig(command, process.env);
   } finally {

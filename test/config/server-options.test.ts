@@ -209,6 +209,11 @@ t.test('what the existing agent takes', async (t) => {
   t.equal(retention('0'), 0);
 });
 
+t.test('a Service that is named as the broker is sets no port', async (t) => {
+  t.equal(read(NAME, { POD_IDENTITY_BROKER_PORT: 'tcp://10.0.0.1:2705' }).port, 80);
+  t.equal(read(NAME, { POD_IDENTITY_BROKER_PORT: '8080' }).port, 8080);
+});
+
 t.test('addresses, repeated or with commas', async (t) => {
   const hosts = (...args: string[]) => read([...NAME, ...args]).bindHosts;
   t.strictSame(hosts('--bind-hosts', '127.0.0.1'), ['127.0.0.1'], 'in place of the defaults');

@@ -70,9 +70,12 @@ export interface HandOverActions {
 
 /**
  * Hands over to a successor, in one exchange of lines of JSON that lasts until one of the two
- * processes is gone: `{version, clusterName, port, readyId}` from the successor, `{version, sessions,
- * readyId}` back (or `{version, refused, later}`), `{release: true}` once it answers pods, `{released: true}` back; and for each flush that the
- * successor takes, `{flush: {namespace, serviceAccount}}`, `{flushed: true}` back.
+ * processes is gone:
+ *
+ * - `{version, clusterName, port, readyId}` from the successor, `{version, sessions, readyId}` back
+ *   (or `{version, refused, later}`),
+ * - `{release: true}` once it answers pods, `{released: true}` back,
+ * - for each flush that it takes, `{flush: {namespace, serviceAccount}}`, `{flushed: true}` back.
  *
  * @throws What an action failed with, which ends the exchange as well.
  */

@@ -144,8 +144,9 @@ async function ensureAddress(address: string, log: Log): Promise<void> {
     return;
   }
   // A shorter prefix takes more addresses to the interface than these: that of the instance
-  // metadata service, for one. And one that waits for duplicate address detection waits for ever on an interface that leads
-  // nowhere: nobody can listen on it until it is added anew, without that.
+  // metadata service, for one. And one that waits for duplicate address detection waits for ever
+  // on an interface that leads nowhere: nobody can listen on it until it is added anew, without
+  // that.
   if (found !== undefined) {
     await ip(['address', 'delete', `${address}/${found.prefixlen}`, 'dev', LINK]);
   }

@@ -3,8 +3,9 @@ import { connect } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 
-// A pod that floods the broker, hoards connections to it, or only burns as much CPU: a process of its own, so that what it
-// takes from the machine it takes from everybody. It says `ready` and ends with a line of counts.
+// A pod that floods the broker, hoards connections to it, or only burns as much CPU: a process of
+// its own, so that what it takes from the machine it takes from everybody. It says `ready` and ends
+// with a line of counts.
 
 const { values } = parseArgs({
   options: {

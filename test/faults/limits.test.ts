@@ -19,8 +19,6 @@ import { ask, given, holds, startCluster, total } from './cluster.ts';
 /** By how much the limits of the node's own addresses exceed those of pods. */
 const OWN = 10;
 
-t.jobs = 2;
-
 /** Resident memory, MiB (proc_pid_status(5)). */
 function memory({ pid }: BrokerProcess): number {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8');
@@ -79,13 +77,54 @@ async function onNode(t: Test, args: readonly string[] = []) {
   /** A pod's clients that ask again and again. */
   const asking = (place: typeof honest, url: string, bearer: string, ...flags: string[]) =>
     run(place, LOAD, `--url=${url}`, `--token=${bearer}`, ...flags);
-  /** What a pod's two clients are answered, `pause` between requests, while something goes on. */
+  /** What a pod's two clients are answered, and how often a second, while something goes on. */
   const beside = async (goesOn: () => Promise<unknown>) => {
     const load = await asking(honest, CREDENTIALS, known, '--clients=1', '--pause=10');
+    const began = performance.now();
     await goesOn();
-    return (await load.end()) as { answered: number; failures: Record<string, number> };
+    const seconds = (performance.now() - began) / 1_000;
+    const { answered, failures }: Served = await load.end();
+    return { answered, failures, rate: answered / seconds };
   };
   return { broker, simulator, node, token, known, hostile, honest, run, asking, beside };
+}
+
+/** What came of a pod's clients. */
+interface Served {
+  readonly answered: number;
+  readonly failures: Readonly<Record<string, number>>;
+}
+
+/** Rounds that are made at least, and at most: a machine may be busy with other work in any. */
+const ROUNDS = { least: 3, most: 9 };
+
+/**
+ * Sees that a pod is served beside a flood as it is beside a process that only burns as much CPU:
+ * 80 % of the answers at least, in the median of all rounds, and no request fails.
+ */
+async function isServedAlike(
+  t: Test,
+  flood: string,
+  burning: () => Promise<Served & { readonly rate: number }>,
+  flooding: () => Promise<Served & { readonly rate: number }>,
+): Promise<void> {
+  const percents: number[] = [];
+  const median = () => percents.toSorted((a, b) => a - b)[(percents.length - 1) / 2] ?? 0;
+  const round = async () => {
+    const [quiet, loud] = [await burning(), await flooding()];
+    t.strictSame([quiet.failures, loud.failures], [{}, {}], `${flood}: all are served`);
+    percents.push(Math.round((loud.rate / quiet.rate) * 100));
+  };
+  while (percents.length < ROUNDS.least) await round();
+  // Two more at a time, so that one of them is in the middle.
+  while (median() < 80 && percents.length < ROUNDS.most) {
+    await round();
+    await round();
+  }
+  t.ok(
+    median() >= 80,
+    `${flood}: ${percents.join(', ')} % of the answers beside one that burns CPU`,
+  );
 }
 
 const CREDENTIALS = 'http://169.254.170.23/v1/credentials';
@@ -99,28 +138,22 @@ t.test(
     const [forgedFrom, unknown] = [await token('web'), await token('new')];
     const forging = `--token=${forgedFrom}`;
     const burning = async () => (await run(hostile, FLOOD, SECONDS, forging, '--burn')).report();
-    // A machine that is busy with other work may give either of the two less than its share.
-    for (let attempt = 1; ; attempt += 1) {
-      const quiet = await beside(burning);
-      const flooding = async () => {
-        const flood = await run(hostile, FLOOD, SECONDS, forging, '--rate=2000');
-        await pause(1_000);
-        t.equal((await broker.get(unknown)).status, 200, 'pods that are new are served');
-        t.equal(await broker.probe('healthz'), 200, 'the broker is well');
-        const { sent, answers } = await flood.report();
-        t.comment(`${sent} forged: ${JSON.stringify(answers)}`);
-        t.ok(sent > 4_000, `${sent} forged tokens`);
-        t.equal(answers[200], undefined, 'none of them earns anything');
-      };
-      const loud = await beside(flooding);
-      const ratio = loud.answered / quiet.answered;
-      const lost = [quiet.failures, loud.failures];
-      t.comment(`answers to an honest pod: ${quiet.answered} → ${loud.answered}`, ...lost);
-      if ((ratio < 0.8 || Object.keys(loud.failures).length > 0) && attempt < 4) continue;
-      t.strictSame(lost, [{}, {}], "other pods' requests are served");
-      t.ok(ratio >= 0.8, `${Math.round(ratio * 100)} % of what it has beside a pod that burns CPU`);
-      break;
-    }
+    const flooding = async () => {
+      const flood = await run(hostile, FLOOD, SECONDS, forging, '--rate=2000');
+      await pause(1_000);
+      t.equal((await broker.get(unknown)).status, 200, 'pods that are new are served');
+      t.equal(await broker.probe('healthz'), 200, 'the broker is well');
+      const { sent, answers } = await flood.report();
+      t.comment(`${sent} forged: ${JSON.stringify(answers)}`);
+      t.ok(sent > 4_000, `${sent} forged tokens`);
+      t.equal(answers[200], undefined, 'none of them earns anything');
+    };
+    await isServedAlike(
+      t,
+      'forged tokens',
+      () => beside(burning),
+      () => beside(flooding),
+    );
     t.ok(
       ((await broker.metrics()).get('pod_identity_broker_connections_refused_total') ?? 0) > 1_000,
       'they are soon not even let in',
@@ -139,23 +172,19 @@ t.test(
     const forging = `--token=${known}`;
     const burning = async () => (await run(hostile, FLOOD, SECONDS, forging, '--burn')).report();
     for (const path of ['metrics', 'healthz']) {
-      for (let attempt = 1; ; attempt += 1) {
-        const quiet = await beside(burning);
-        const loud = await beside(async () => {
-          const url = `http://169.254.170.23:2705/${path}`;
-          const flood = await asking(hostile, url, 'none', '--clients=32');
-          await pause(3_000);
-          const { answered, failures } = await flood.end();
-          t.comment(`/${path} to a hostile pod: ${answered}, ${JSON.stringify(failures)}`);
-        });
-        const ratio = loud.answered / quiet.answered;
-        const lost = [quiet.failures, loud.failures];
-        t.comment(`answers to an honest pod: ${quiet.answered} → ${loud.answered}`, ...lost);
-        if ((ratio < 0.8 || Object.keys(loud.failures).length > 0) && attempt < 4) continue;
-        t.strictSame(lost, [{}, {}]);
-        t.ok(ratio >= 0.8, `/${path}: ${Math.round(ratio * 100)} %`);
-        break;
-      }
+      const flooding = async () => {
+        const url = `http://169.254.170.23:2705/${path}`;
+        const flood = await asking(hostile, url, 'none', '--clients=32');
+        await pause(3_000);
+        const { answered, failures } = await flood.end();
+        t.comment(`/${path} to a hostile pod: ${answered}, ${JSON.stringify(failures)}`);
+      };
+      await isServedAlike(
+        t,
+        `/${path}`,
+        () => beside(burning),
+        () => beside(flooding),
+      );
     }
     const pipeline = `GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n`.repeat(1_700);
     await Promise.all(

@@ -83,6 +83,8 @@ export class CredentialRequests {
   readonly #options: CredentialRequestsOptions;
   readonly #auditLog: Log;
   #unverifiedSessions = false;
+  /** The move of what was fetched for unverified tokens, while it is under way. */
+  #adoption: Promise<void> | undefined;
 
   constructor(options: CredentialRequestsOptions) {
     this.#options = options;
@@ -186,10 +188,22 @@ export class CredentialRequests {
 
   /**
    * To be called when keys have arrived: verifies the tokens of token-scope sessions, and moves
-   * their credentials to the sessions of their pods.
+   * their credentials to the sessions of their pods. Requests that come meanwhile wait for it, or
+   * they would have fetched anew what is about to be theirs.
    */
   async adoptUnverified(): Promise<void> {
     if (!this.#unverifiedSessions) return;
+    const adopting = this.#adoptUnverified();
+    const adoption = adopting.catch(() => undefined);
+    this.#adoption = adoption;
+    try {
+      await adopting;
+    } finally {
+      if (this.#adoption === adoption) this.#adoption = undefined;
+    }
+  }
+
+  async #adoptUnverified(): Promise<void> {
     const { sessions, identity, scopeRules } = this.#options;
     const tokens = sessions.tokensOfScope('token');
     await Promise.all(
@@ -211,6 +225,7 @@ export class CredentialRequests {
     waiter: Waiter,
   ): Promise<Answer | undefined> {
     const { sessions, scopeRules, podGate } = this.#options;
+    if (this.#adoption !== undefined) await this.#adoption;
     const refusal = await podGate?.judge(verified, address);
     if (refusal !== undefined) return wrongPod(refusal);
     const { pod, sessionKey, token } = verified;

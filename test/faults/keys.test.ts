@@ -331,6 +331,10 @@ t.test('an issuer that only a token names is not believed', { buffered: true }, 
   const [first, second] = [cluster.pod('web').token, cluster.pod('web').token];
   const before = await given(t, broker, first);
   await broker.logged(keysAre);
+  // What the first was given is its own until its token has been verified, too.
+  const shared = 'pod_identity_broker_sessions{scope="service-account"}';
+  const isShared = async () => (await broker.metrics()).get(shared) === 1;
+  t.ok(await holds(isShared, 5_000), 'its credentials are those of its service account');
   t.match(await ask(broker, second), { status: 200, body: before.body }, 'this one is');
   const calls = cluster.calls().length;
   t.match(await ask(broker, other.pod('web').token), {

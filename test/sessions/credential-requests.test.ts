@@ -217,6 +217,26 @@ t.test('keys that arrive are of use to whoever waits, and to what was fetched', 
   );
 });
 
+t.test('who is verified before what was fetched without keys is, waits for that', async (t) => {
+  const h = await setUp(t, { keys: false });
+  h.eksAuth.auto = (call) => call.grant();
+  const [first, second] = [h.mint(podOf('cart-1'), KEY), h.mint(podOf('cart-2'), KEY)];
+  const alone = await asked(h, first);
+  h.autoVerify = false;
+  h.source.keys = [KEY.jwk];
+  await h.keyRing.fetch();
+  const late = await asked(h, second, '10.0.0.2');
+  const verification = ({ text }: MintedToken) =>
+    h.pendingVerifications.find(({ token }) => token === text);
+  await verification(second)?.judge();
+  await h.settle();
+  t.equal(late.answer, undefined);
+  await verification(first)?.judge();
+  await h.settle();
+  t.equal(accessKeyIdOf(late.answer), accessKeyIdOf(alone.answer));
+  t.equal(h.eksAuth.calls.length, 1);
+});
+
 t.test(
   'a token that was only accepted, and does not verify, is no session of others',
   async (t) => {

@@ -47,8 +47,11 @@ async function accepts(broker: BrokerProcess): Promise<boolean> {
   }
 }
 
-/** How long the pool may be short of a thread that has died, or gives no more signs of life. */
-const WHOLE_WITHIN = { throw: 1_000, exit: 1_000, memory: 1_000, hang: 1_300 } as const;
+/**
+ * How long the pool may be short of a thread that has died, or gives no more signs of life. The
+ * threads run the sources here, and start later than the built program's.
+ */
+const WHOLE_WITHIN = { throw: 1_500, exit: 1_500, memory: 1_500, hang: 1_800 } as const;
 /** Whoever asks has credentials in the end; at the first try, if it is answered in time. */
 const PATIENT = { timeout: 10_000, tries: 20, pause: 200 };
 /** How often a thread is killed until one is replaced in time. */
@@ -264,8 +267,12 @@ t.test('SIGTERM while EKS Auth says nothing', { buffered: true }, async (t) => {
   t.ok(performance.now() - signalled < 5_000);
 });
 
-/** How long a start may take, from the program's to the first answer with credentials. */
-const SERVES_WITHIN = 1_000;
+/**
+ * How long a start may take, from the program's to the first answer with credentials. The sources
+ * are run here, which load hundreds of files; what the built program takes is measured by the
+ * benchmark `restart`.
+ */
+const SERVES_WITHIN = 3_000;
 
 t.test('SIGKILL, and the next start', async (t) => {
   const cluster = await startCluster(t);
@@ -301,7 +308,7 @@ t.test('SIGKILL, and the next start', async (t) => {
   }
   t.ok(
     took <= SERVES_WITHIN * slower,
-    `within a second: ${Math.round(took)} ms, ${slower.toFixed(1)} times slower`,
+    `serves after ${Math.round(took)} ms, ${slower.toFixed(1)} times slower`,
   );
   t.equal(await killed.stop(), 0);
 });

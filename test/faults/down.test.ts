@@ -15,6 +15,8 @@ import { ask, askUntilGiven, type Cluster, holds, startCluster } from './cluster
 const WANTED = 24;
 /** Sessions of a large node that are all wanted when EKS Auth comes back. */
 const CROWD = 250;
+/** Those of them whose calls may be under way while EKS Auth fails. */
+const CALLING = 4;
 /** Calls in progress at most at an EKS Auth that has just come back. */
 const MAX_AT_ONCE = 64;
 /** Calls a second, beside the first of each session, that look whether EKS Auth is back. */
@@ -155,8 +157,9 @@ t.test('EKS Auth comes back, and is not met by all who wait', { buffered: true }
     askUntilGiven(broker, token, { within: 25_000, every: 1_000 }),
   );
   const wanted = 'pod_identity_broker_waiting_calls{priority="foreground"}';
-  const all = async () => ((await broker.metrics()).get(wanted) ?? 0) > CROWD - MAX_AT_ONCE;
-  t.ok(await holds(all, 10_000), 'most sessions wait for their turn');
+  // But for probes: a call that is still under way would count as one that was made later.
+  const all = async () => ((await broker.metrics()).get(wanted) ?? 0) >= CROWD - CALLING;
+  t.ok(await holds(all, 10_000), 'the sessions wait for their turn');
 
   const failing = await broker.logged(({ msg }) => /^EKS Auth is failing/.test(msg));
   t.equal(failing.level, 'warn');
@@ -174,8 +177,7 @@ t.test('EKS Auth comes back, and is not met by all who wait', { buffered: true }
   const { assumeRole, peakInFlight } = simulator.counts();
   t.ok(peakInFlight <= MAX_AT_ONCE, `at most ${peakInFlight} calls at once`);
   t.ok(peakInFlight > 8, 'and yet not one by one');
-  // One for each; again for those that a busy machine answers too late.
-  t.ok(assumeRole.calls <= CROWD * 1.5, `${assumeRole.calls} calls for ${CROWD} sessions`);
+  t.ok(assumeRole.calls <= CROWD + CALLING, `${assumeRole.calls} calls for ${CROWD} sessions`);
   const again = await broker.logged(({ msg }) => /^EKS Auth answers again/.test(msg));
   t.equal(again.level, 'info');
 });

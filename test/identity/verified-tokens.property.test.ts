@@ -1,0 +1,71 @@
+import fc from 'fast-check';
+import { LRUCache } from 'lru-cache';
+import t from 'tap';
+import { type VerifiedToken, VerifiedTokens } from '../../src/identity/verified-tokens.ts';
+
+// Whatever is done with the cache, it holds what a well-known cache of least recently used things
+// holds. All tokens are valid from 1,000 s to 2,000 s; those that are not have tests of their own.
+
+const NOW = 1_500_000;
+
+function verified(token: string, kid: string): VerifiedToken {
+  const pod = {
+    namespace: 'shop',
+    serviceAccount: 'cart',
+    serviceAccountUid: 'account',
+    pod: token,
+    podUid: token,
+    node: undefined,
+    issuer: 'https://issuer.example',
+    notBefore: 1_000_000,
+    expiresAt: 2_000_000,
+  };
+  return {
+    token,
+    pod,
+    kid,
+    sessionKey: token,
+    budget: undefined,
+    lastServed: undefined,
+    admission: undefined,
+  };
+}
+
+const token = fc.integer({ min: 0, max: 9 }).map(String);
+const step = fc.oneof(
+  fc.record({ kind: fc.constant('add' as const), token, kid: fc.constantFrom('a', 'b') }),
+  fc.record({ kind: fc.constant('get' as const), token }),
+  fc.record({ kind: fc.constant('peek' as const), token }),
+  fc.record({ kind: fc.constant('expired' as const), token }),
+  fc.record({ kind: fc.constant('retain' as const), kid: fc.constantFrom('a', 'b') }),
+);
+
+t.test('holds what was used last, and nothing else', async () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 6 }), fc.array(step, { maxLength: 60 }), (max, steps) => {
+      const cache = new VerifiedTokens(max);
+      const model = new LRUCache<string, VerifiedToken>({ max });
+      for (const one of steps) {
+        if (one.kind === 'add') {
+          const added = verified(one.token, one.kid);
+          cache.add(added);
+          model.set(one.token, added);
+        } else if (one.kind === 'get') {
+          if (cache.get(one.token, NOW) !== model.get(one.token)) return false;
+        } else if (one.kind === 'peek') {
+          if (cache.peek(one.token, NOW) !== model.peek(one.token)) return false;
+        } else if (one.kind === 'expired') {
+          if (cache.get(one.token, 3_000_000) !== undefined) return false;
+          model.delete(one.token);
+        } else {
+          const gone = [...model.values()].filter(({ kid }) => kid !== one.kid);
+          for (const { token } of gone) model.delete(token);
+          if (cache.retain(({ kid }) => kid === one.kid) !== gone.length) return false;
+        }
+        if (cache.size !== model.size) return false;
+      }
+      return true;
+    }),
+    { numRuns: 2_000 },
+  );
+});

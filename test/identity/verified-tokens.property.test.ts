@@ -31,7 +31,7 @@ function verified(token: string, kid: string): VerifiedToken {
   };
 }
 
-const token = fc.integer({ min: 0, max: 9 }).map(String);
+const token = fc.integer({ min: 0, max: 5 }).map(String);
 const step = fc.oneof(
   fc.record({ kind: fc.constant('add' as const), token, kid: fc.constantFrom('a', 'b') }),
   fc.record({ kind: fc.constant('get' as const), token }),
@@ -40,9 +40,12 @@ const step = fc.oneof(
   fc.record({ kind: fc.constant('retain' as const), kid: fc.constantFrom('a', 'b') }),
 );
 
+// As long as they may be: what was used last shows when many have come since.
+const steps = fc.array(step, { maxLength: 60, size: 'max' });
+
 t.test('holds what was used last, and nothing else', async () => {
   fc.assert(
-    fc.property(fc.integer({ min: 1, max: 6 }), fc.array(step, { maxLength: 60 }), (max, steps) => {
+    fc.property(fc.integer({ min: 1, max: 4 }), steps, (max, steps) => {
       const cache = new VerifiedTokens(max);
       const model = new LRUCache<string, VerifiedToken>({ max });
       for (const one of steps) {
@@ -66,6 +69,6 @@ t.test('holds what was used last, and nothing else', async () => {
       }
       return true;
     }),
-    { numRuns: 2_000 },
+    { numRuns: 500 },
   );
 });

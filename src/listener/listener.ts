@@ -14,9 +14,10 @@ import { FirstRequests } from './first-requests.ts';
 import { createHttpServer, stopListening } from './http-server.ts';
 import { ListenError, type ListenOptions, listen } from './listening.ts';
 import { MetricsPage } from './metrics-page.ts';
+import { connectionsWithin, maxOpenFiles } from './open-files.ts';
 import { createOperatorServer } from './operator-server.ts';
 import { type ProbedAddress, Probes } from './probes.ts';
-import { Sources } from './sources.ts';
+import { MAX_CONNECTIONS_IN_ALL, Sources } from './sources.ts';
 
 /** How long connections that are idle stay open when the broker stops. */
 const LINGER: DurationMs = 500;
@@ -87,7 +88,19 @@ export class Listener {
     const { requests, metrics, log, config, clock } = options;
     this.#own = new OwnAddresses(clock);
     const refused = () => metrics.requests.connectionsRefused.inc();
-    this.#sources = new Sources(clock, { rate: config.maxPodQps, onEviction: refused });
+    const maxFiles = maxOpenFiles();
+    const connectionsInAll = Math.min(MAX_CONNECTIONS_IN_ALL, connectionsWithin(maxFiles));
+    if (connectionsInAll < MAX_CONNECTIONS_IN_ALL) {
+      log.warn(
+        { maxFiles, connections: connectionsInAll },
+        'few files may be open (RLIMIT_NOFILE): fewer connections of pods are',
+      );
+    }
+    this.#sources = new Sources(clock, {
+      rate: config.maxPodQps,
+      connectionsInAll,
+      onEviction: refused,
+    });
     this.#firstRequests = new FirstRequests({
       sourceOf: (socket) => this.#sources.of(socket).name,
       isProbe: (socket) => this.#probes.isProbe(socket),

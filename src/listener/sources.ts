@@ -28,7 +28,9 @@ const NODE = 'node';
 /** Connections open at once from one pod's address, beyond as many of which nobody asks whose. */
 const MAX_CONNECTIONS = 256;
 /** Connections open at once in all; beyond it a new one takes the place of an old one. */
-const MAX_CONNECTIONS_IN_ALL = 10_000;
+export const MAX_CONNECTIONS_IN_ALL = 10_000;
+/** The part of all connections that one pod's address may have, where that is less. */
+const MAX_SHARE = 1 / 4;
 /** After a refusal it takes twice the burst, at most, until nobody owes anything. */
 const OWED_FOR: DurationMs = 2 * BURST_SECONDS * 1_000;
 
@@ -109,7 +111,7 @@ export class Source {
 export interface SourceLimits {
   /** Requests a second from one pod's address; 0: no bound. */
   readonly rate: number;
-  /** Connections open at once from one pod's address. Default is 256. */
+  /** Connections open at once from one pod's address. Default is 256, or a quarter of all. */
   readonly connections?: number;
   /** Connections open at once in all. Default is 10,000. */
   readonly connectionsInAll?: number;
@@ -131,9 +133,10 @@ export class Sources {
 
   constructor(clock: Clock, limits: SourceLimits) {
     this.#clock = clock;
+    const { connectionsInAll = MAX_CONNECTIONS_IN_ALL } = limits;
     this.#limits = {
-      connections: MAX_CONNECTIONS,
-      connectionsInAll: MAX_CONNECTIONS_IN_ALL,
+      connections: Math.min(MAX_CONNECTIONS, Math.ceil(connectionsInAll * MAX_SHARE)),
+      connectionsInAll,
       onEviction: () => undefined,
       ...limits,
     };

@@ -48,7 +48,12 @@ export class OwnAddresses {
 
   #refresh(): void {
     this.#readAt = this.#clock.elapsed();
-    this.#known = new Set(this.#read().map((one) => canonicalAddress(one) ?? one));
+    try {
+      this.#known = new Set(this.#read().map((one) => canonicalAddress(one) ?? one));
+    } catch {
+      // The kernel is asked through a socket: a process without a file descriptor left goes on with
+      // what it knew.
+    }
   }
 }
 

@@ -243,3 +243,13 @@ t.test('who goes on asking far beyond its rate is shut out', async (t) => {
   t.ok(sources.connected(from(POD)), 'for a second');
   t.equal(admit(POD, 35) > 0, true);
 });
+
+t.test('one address has at most a quarter of few connections', async (t) => {
+  const sources = new Sources(new ManualClock(), { rate: 200, connectionsInAll: 16 });
+  const connected = (address: string, count: number) =>
+    Array.from({ length: count }, () => sources.connected(from(address))).filter(Boolean).length;
+  // Of the first ones nobody asks whose they are.
+  t.equal(connected('10.0.0.7', 100), 4 + 4);
+  t.equal(connected('10.0.0.8', 100), 4);
+  t.equal(connected('10.0.0.9', 1), 1);
+});

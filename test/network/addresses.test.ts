@@ -59,3 +59,21 @@ t.test("the node's own addresses", async (t) => {
   t.equal(own.has('no address'), false);
   t.equal(new OwnAddresses(clock).has('203.0.113.77'), false, 'what the kernel says');
 });
+
+t.test('addresses that cannot be read are those that were', async (t) => {
+  const clock = new ManualClock();
+  let failure: Error | undefined = new Error('uv_interface_addresses returned EMFILE');
+  const own = new OwnAddresses(clock, () => {
+    if (failure !== undefined) throw failure;
+    return ['10.0.0.1'];
+  });
+  t.equal(own.hasNow('10.0.0.1'), false);
+  t.equal(own.has('127.0.0.1'), true);
+  failure = undefined;
+  await clock.advance(1_000);
+  t.equal(own.has('10.0.0.1'), true);
+  failure = new Error('uv_interface_addresses returned EMFILE');
+  t.equal(own.hasNow('10.0.0.1'), true);
+  await clock.advance(60_000);
+  t.equal(own.has('10.0.0.1'), true);
+});

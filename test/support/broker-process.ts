@@ -39,6 +39,8 @@ export interface ProgramOptions {
   readonly simulator?: SimulatedCluster;
   /** Run the sources (default) or what `npm run build` made of them. */
   readonly sources?: 'src' | 'dist';
+  /** How many files it may have open; default as many as this process may. Needs prlimit(1). */
+  readonly maxOpenFiles?: number;
   /** A node in a network namespace to run it on; default this machine. */
   readonly node?: Pick<NodeNamespace, 'exec' | 'forward'>;
 }
@@ -250,20 +252,22 @@ function launch(command: string, options: ProgramOptions): ChildProcess {
       : [`--cluster-name=${simulator.clusterName}`, `--endpoint=${simulator.url}`];
   const { PATH, NODE_V8_COVERAGE } = process.env;
   const start = options.node?.exec.bind(options.node) ?? spawn;
-  return start(
+  const { maxOpenFiles: files } = options;
+  const [program = '', ...rest] = [
+    ...(files === undefined ? [] : ['prlimit', `--nofile=${files}:${files}`]),
     process.execPath,
-    [fileURLToPath(new URL(`../../${main}`, import.meta.url)), command, ...cluster, ...args],
-    {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: {
-        PATH,
-        ...(NODE_V8_COVERAGE !== undefined && { NODE_V8_COVERAGE }),
-        ...(command !== 'server' && testOutputEnvironment),
-        ...(simulator !== undefined && nodeEnvironment(simulator)),
-        ...env,
-      },
+    fileURLToPath(new URL(`../../${main}`, import.meta.url)),
+  ];
+  return start(program, [...rest, command, ...cluster, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: {
+      PATH,
+      ...(NODE_V8_COVERAGE !== undefined && { NODE_V8_COVERAGE }),
+      ...(command !== 'server' && testOutputEnvironment),
+      ...(simulator !== undefined && nodeEnvironment(simulator)),
+      ...env,
     },
-  );
+  });
 }
 
 type Output = ReturnType<typeof collect>;

@@ -7,21 +7,35 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
 import type { BrokerProcess } from '../support/broker-process.ts';
+import { buildProgram } from '../support/build-program.ts';
 import { keepAsking } from '../support/keep-asking.ts';
 import { until } from '../support/until.ts';
-import { ask, askAs, type Cluster, given, holds, startCluster, total } from './cluster.ts';
+import {
+  ask,
+  askAs,
+  type Cluster,
+  type ClusterBrokerOptions,
+  given,
+  holds,
+  startCluster,
+  total,
+} from './cluster.ts';
 
 // What happens to the process itself: signals, worker threads that die, errors nobody expected.
 
 t.jobs = 2;
 
+/** The built program: of the sources, a thread loads hundreds of files before it takes tasks. */
+const program = buildProgram(t.testdir({}));
+
 /** A broker to which a test can do what no dependency should do. */
-async function sabotaged(t: Test, cluster: Cluster, ...args: string[]) {
+async function sabotaged(t: Test, cluster: Cluster, options: ClusterBrokerOptions = {}) {
   const file = join(t.testdir({}), 'sabotage');
   const broker = await cluster.broker({
-    args,
+    program,
+    ...options,
     env: {
-      NODE_OPTIONS: `--import=${new URL('sabotage.ts', import.meta.url).href}`,
+      NODE_OPTIONS: `--import=${new URL('sabotage.mjs', import.meta.url).href}`,
       SABOTAGE: file,
     },
   });
@@ -48,13 +62,16 @@ async function accepts(broker: BrokerProcess): Promise<boolean> {
 }
 
 /**
- * How long the pool may be short of a thread that has died, or gives no more signs of life. The
- * threads run the sources here, and start later than the built program's.
+ * How long the pool may be short of a thread that has died. One that hangs counts from its latest
+ * sign of life, of which 0.6 s pass before it is given up (`MAX_SILENCE` of the pool).
  */
-const WHOLE_WITHIN = { throw: 1_500, exit: 1_500, memory: 1_500, hang: 1_800 } as const;
+const WHOLE_WITHIN = 1_000;
 /** Whoever asks has credentials in the end; at the first try, if it is answered in time. */
 const PATIENT = { timeout: 10_000, tries: 20, pause: 200 };
-/** How often a thread is killed until one is replaced in time. */
+/**
+ * How often a thread or the broker is killed until it is replaced in time: the bound is the
+ * product's, and whatever else the machine does can only make a round longer.
+ */
 const ROUNDS = 4;
 /**
  * How many times slower than alone a process of the worker threads' priority is on this machine
@@ -80,7 +97,7 @@ for (const what of ['throw', 'exit', 'hang', 'memory'] as const) {
     const cluster = await startCluster(t, { latency: 300 });
     cluster.associate('hit', 'cold');
     const { simulator } = cluster;
-    const node = await sabotaged(t, cluster, '--session-scope=pod');
+    const node = await sabotaged(t, cluster, { args: ['--session-scope=pod'] });
     const { broker } = node;
     const { token } = cluster.pod('hit');
     await given(t, broker, token);
@@ -109,7 +126,7 @@ for (const what of ['throw', 'exit', 'hang', 'memory'] as const) {
       const silent = noticed ? last(/^worker thread hangs/)?.silentMs : 0;
       const shortFor: number = silent + last(/^worker thread replaced$/)?.durationMs;
       const atOnce = replies.every(({ tries }) => tries === 1);
-      return { slower, atOnce, shortFor, inTime: shortFor <= WHOLE_WITHIN[what] * slower };
+      return { slower, atOnce, shortFor, inTime: shortFor <= WHOLE_WITHIN * slower };
     }
 
     let over = false;
@@ -153,7 +170,7 @@ for (const [what, message] of [
     t.equal(await broker.exited, 70, 'it ends, so that it is started anew');
     t.ok(performance.now() - stopped < 5_000);
     const fatal = await broker.logged(({ level }) => level === 'fatal');
-    t.match(fatal, { err: { message, stack: /sabotage\.ts/ } });
+    t.match(fatal, { err: { message, stack: /sabotage\.mjs/ } });
     t.notOk(await accepts(broker), 'and gives its port back');
   });
 }
@@ -161,7 +178,8 @@ for (const [what, message] of [
 t.test('an error that nobody expected, in a request', { buffered: true }, async (t) => {
   const cluster = await startCluster(t);
   cluster.associate('web');
-  const { broker, do: sabotage } = await sabotaged(t, cluster);
+  // The sources, whose classes can be had from outside.
+  const { broker, do: sabotage } = await sabotaged(t, cluster, { program: undefined });
   const { token } = cluster.pod('web');
   await given(t, broker, token);
   sabotage('main request');
@@ -171,7 +189,7 @@ t.test('an error that nobody expected, in a request', { buffered: true }, async 
   );
   t.ok(failed, 'its pod is told');
   const line = await broker.logged(({ msg }) => /in a way that it should not/.test(msg));
-  t.match(line, { level: 'error', err: { stack: /sabotage\.ts/ } });
+  t.match(line, { level: 'error', err: { stack: /sabotage\.mjs/ } });
   const metrics = await broker.metrics();
   t.equal(metrics.get('pod_identity_broker_unexpected_errors_total'), 1, 'it is counted');
   t.equal((await ask(broker, token)).status, 200, 'and the others are served');
@@ -182,7 +200,7 @@ t.test('an error that nobody expected, in a request', { buffered: true }, async 
 
 t.test('SIGUSR1 opens no debugger', { buffered: true }, async (t) => {
   const cluster = await startCluster(t);
-  const broker = await cluster.broker();
+  const broker = await cluster.broker({ program });
   process.kill(broker.pid, 'SIGUSR1');
   t.match(await broker.logged(({ msg }) => /no debugger/.test(msg)), { level: 'warn' });
   t.equal(await broker.probe('healthz'), 200);
@@ -194,7 +212,7 @@ t.test('SIGTERM under load', { buffered: true }, async (t) => {
   const cluster = await startCluster(t);
   const { simulator } = cluster;
   cluster.associate('hit', 'slow');
-  const broker = await cluster.broker();
+  const broker = await cluster.broker({ program });
   const { token } = cluster.pod('hit');
   await given(t, broker, token);
   simulator.faults.add({ kind: 'slow', delay: 1_000, serviceAccount: 'slow' });
@@ -254,7 +272,7 @@ t.test('SIGTERM under load', { buffered: true }, async (t) => {
 t.test('SIGTERM while EKS Auth says nothing', { buffered: true }, async (t) => {
   const cluster = await startCluster(t);
   cluster.associate('web');
-  const broker = await cluster.broker();
+  const broker = await cluster.broker({ program });
   cluster.simulator.faults.add({ kind: 'black-hole' });
   const asked = ask(broker, cluster.pod('web').token);
   await until(() => cluster.simulator.counts().inFlight > 0, 'EKS Auth is asked');
@@ -267,18 +285,14 @@ t.test('SIGTERM while EKS Auth says nothing', { buffered: true }, async (t) => {
   t.ok(performance.now() - signalled < 5_000);
 });
 
-/**
- * How long a start may take, from the program's to the first answer with credentials. The sources
- * are run here, which load hundreds of files; what the built program takes is measured by the
- * benchmark `restart`.
- */
-const SERVES_WITHIN = 3_000;
+/** How long a start may take, from the program's to the first answer with credentials. */
+const SERVES_WITHIN = 1_000;
 
 t.test('SIGKILL, and the next start', async (t) => {
   const cluster = await startCluster(t);
   cluster.associate('web');
   const { token } = cluster.pod('web');
-  const first = await cluster.broker();
+  const first = await cluster.broker({ program });
   await given(t, first, token);
   const args = [
     `--port=${first.port}`,
@@ -296,7 +310,7 @@ t.test('SIGKILL, and the next start', async (t) => {
     await once(open, 'connect');
     t.equal(await killed.stop('SIGKILL'), null);
     const started = performance.now();
-    const next = await cluster.broker({ args, waitUntilReady: false });
+    const next = await cluster.broker({ program, args, waitUntilReady: false });
     const serves = async () => (await ask(first, token)).status === 200;
     t.ok(await holds(serves, 30_000), 'serves on the same addresses');
     took = performance.now() - started;

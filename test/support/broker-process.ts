@@ -20,6 +20,8 @@ const LINK_LOCAL = '169.254.170.23';
 const LAST_LOOK = 1_000;
 /** How long it may take to stop before it is killed. */
 const STOP_WITHIN = 15_000;
+/** The program as Node runs it in a checkout. */
+const SOURCES = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 
 /** As much of a simulator as a broker has to know; one in another process will do. */
 export interface SimulatedCluster {
@@ -37,8 +39,8 @@ export interface ProgramOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Adds `--cluster-name`, `--endpoint` and the node's AWS environment. */
   readonly simulator?: SimulatedCluster;
-  /** Run the sources (default) or what `npm run build` made of them. */
-  readonly sources?: 'src' | 'dist';
+  /** The file to start, as `buildProgram` makes it. Default: the sources. */
+  readonly program?: string | undefined;
   /** How many files it may have open; default as many as this process may. Needs prlimit(1). */
   readonly maxOpenFiles?: number;
   /** A node in a network namespace to run it on; default this machine. */
@@ -244,8 +246,7 @@ export function startProgram(
 }
 
 function launch(command: string, options: ProgramOptions): ChildProcess {
-  const { simulator, sources = 'src', env = {}, args = [] } = options;
-  const main = sources === 'src' ? 'src/main.ts' : 'dist/main.js';
+  const { simulator, program = SOURCES, env = {}, args = [] } = options;
   const cluster =
     simulator === undefined
       ? []
@@ -253,12 +254,12 @@ function launch(command: string, options: ProgramOptions): ChildProcess {
   const { PATH, NODE_V8_COVERAGE } = process.env;
   const start = options.node?.exec.bind(options.node) ?? spawn;
   const { maxOpenFiles: files } = options;
-  const [program = '', ...rest] = [
+  const [first = '', ...rest] = [
     ...(files === undefined ? [] : ['prlimit', `--nofile=${files}:${files}`]),
     process.execPath,
-    fileURLToPath(new URL(`../../${main}`, import.meta.url)),
+    program,
   ];
-  return start(program, [...rest, command, ...cluster, ...args], {
+  return start(first, [...rest, command, ...cluster, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: {
       PATH,

@@ -1,15 +1,11 @@
-import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { startBroker } from '../../bench/harness/broker.ts';
 import { startCluster } from '../../bench/harness/cluster.ts';
+import { buildProgram } from '../support/build-program.ts';
 import { keyFile } from '../support/redis-server.ts';
 import { until } from '../support/until.ts';
-
-const PACKAGE = fileURLToPath(new URL('../../package.json', import.meta.url));
-const BUILD = fileURLToPath(new URL('../../.tools/build.mjs', import.meta.url));
 
 /**
  * Has every thread write down, again and again, what it has loaded: Node.js's own modules, and
@@ -35,9 +31,8 @@ const PRELOAD = `
   }, 20).unref();
 `;
 
-const folder = t.testdir({ 'package.json': t.fixture('symlink', PACKAGE) });
-const program = join(folder, 'dist');
-execFileSync(process.execPath, [BUILD, program]);
+const folder = t.testdir({});
+const program = buildProgram(folder);
 writeFileSync(join(folder, 'preload.mjs'), PRELOAD);
 
 /** Starts the program, and gives what each of its threads has loaded once it is at work. */
@@ -45,11 +40,10 @@ async function loadedBy(flags: readonly string[] = []): Promise<readonly string[
   const threads = [0, 1].map((thread) => join(folder, `loaded-${thread}`));
   for (const file of threads) rmSync(file, { force: true });
   await using cluster = await startCluster({ seed: 1 });
-  await using broker = await startBroker(
-    { program: join(program, 'main.js'), tracing: undefined },
-    cluster.simulator,
-    { flags, env: { NODE_OPTIONS: `--import=${join(folder, 'preload.mjs')}` } },
-  );
+  await using broker = await startBroker({ program, tracing: undefined }, cluster.simulator, {
+    flags,
+    env: { NODE_OPTIONS: `--import=${join(folder, 'preload.mjs')}` },
+  });
   return await Promise.all(
     threads.map(async (file, thread) => {
       const loaded = () => (existsSync(file) ? readFileSync(file, 'utf8').split('\n') : []);

@@ -1,7 +1,5 @@
-import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { startBroker } from '../../bench/harness/broker.ts';
 import { startCluster } from '../../bench/harness/cluster.ts';
@@ -10,6 +8,7 @@ import { residentKiB } from '../../bench/harness/process-stats.ts';
 import { runClients } from '../../bench/load/clients.ts';
 import { podAddress } from '../../bench/load/one-try.ts';
 import { ApiServer } from '../support/api-server.ts';
+import { buildProgram } from '../support/build-program.ts';
 import { applyManifest } from '../support/manifests.ts';
 import { needsApiServer, needsNamespaces } from '../support/needs.ts';
 import { until } from '../support/until.ts';
@@ -33,16 +32,12 @@ const IN_POD = `
   mkdir -p /run/secrets/kubernetes.io
   cp -r "$0" /run/secrets/kubernetes.io/serviceaccount
   exec "$@"`;
-const PACKAGE = fileURLToPath(new URL('../../package.json', import.meta.url));
-const BUILD = fileURLToPath(new URL('../../.tools/build.mjs', import.meta.url));
 
 const skip = needsNamespaces() || needsApiServer();
 
 t.test(`within ${MOST_MIB} MiB with the watch on`, { skip, timeout: 600_000 }, async (t) => {
-  // Beside the package's file, which says the version.
-  const folder = t.testdir({ 'package.json': t.fixture('symlink', PACKAGE), pod: {} });
-  const program = join(folder, 'dist');
-  execFileSync(process.execPath, [BUILD, program]);
+  const folder = t.testdir({ pod: {} });
+  const program = buildProgram(folder);
   const api = await ApiServer.start({ t });
   await applyManifest(api, 'watch-pods-rbac');
   const { keys } = await api.done('/openid/v1/jwks');
@@ -81,19 +76,15 @@ t.test(`within ${MOST_MIB} MiB with the watch on`, { skip, timeout: 600_000 }, a
 
   const resident: number[] = [];
   for (let round = 0; round < ROUNDS; round += 1) {
-    await using broker = await startBroker(
-      { program: join(program, 'main.js'), tracing: undefined },
-      simulator,
-      {
-        through: ['unshare', '--mount', 'sh', '-ec', IN_POD, join(folder, 'pod')],
-        flags: ['--watch-pods=audit'],
-        env: {
-          NODE_NAME: 'node-1',
-          KUBERNETES_SERVICE_HOST: '127.0.0.1',
-          KUBERNETES_SERVICE_PORT: String(api.port),
-        },
+    await using broker = await startBroker({ program, tracing: undefined }, simulator, {
+      through: ['unshare', '--mount', 'sh', '-ec', IN_POD, join(folder, 'pod')],
+      flags: ['--watch-pods=audit'],
+      env: {
+        NODE_NAME: 'node-1',
+        KUBERNETES_SERVICE_HOST: '127.0.0.1',
+        KUBERNETES_SERVICE_PORT: String(api.port),
       },
-    );
+    });
     await until(
       async () => (await broker.metrics()).get('pod_identity_broker_watched_pods') === PODS + 1,
       () => `the pods are not known:\n${broker.process.output()}`,

@@ -1,10 +1,12 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import t from 'tap';
+import { type Clock, systemClock } from '../../src/clock.ts';
 import type { NodeCredentials } from '../../src/eks-auth/node-credentials.ts';
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts';
 import type { KeySet } from '../../src/tokens/verify.ts';
 import type { WorkerPool } from '../../src/workers/pool.ts';
 import { capturedLog } from '../support/captured-log.ts';
+import { ManualClock } from '../support/manual-clock.ts';
 import { until } from '../support/until.ts';
 import { EXPECTED, goodClaims, ISSUER, NOW, signingKey, token } from '../tokens/signed-tokens.ts';
 import { startPool } from './worker-pool.ts';
@@ -175,13 +177,13 @@ t.test('calls that wait for EKS Auth hold up no verification', async (t) => {
 const TASKS = new URL('hostile-tasks.ts', import.meta.url);
 
 /** A pool whose tasks misbehave. */
-async function hostile(t: Tap, threads = 1) {
+async function hostile(t: Tap, { threads = 1, clock = systemClock as Clock } = {}) {
   let replaced = 0;
   const { log, lines } = capturedLog();
   const pool = await startPool(
     t,
     { clusterName: 'prod' },
-    { threads, tasks: TASKS, log, onReplaced: () => (replaced += 1) },
+    { threads, clock, tasks: TASKS, log, onReplaced: () => (replaced += 1) },
   );
   const run = (what: string) => verify(pool, what) as Promise<unknown>;
   return { pool, run, lines, replaced: () => replaced };
@@ -217,6 +219,41 @@ for (const what of ['exit', 'memory', 'hang']) {
   });
 }
 
+const notLinux = process.platform !== 'linux' && 'threads have a priority each on Linux alone';
+/** This process's threads, with the nice value of each and the CPU that it has used, in ms. */
+function threads() {
+  return readdirSync('/proc/self/task').map((task) => {
+    const stat = readFileSync(`/proc/self/task/${task}/stat`, 'latin1');
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    const used = 10 * (Number(fields[11]) + Number(fields[12]));
+    return { name: stat.slice(0, stat.lastIndexOf(')')), nice: Number(fields[16]), used, task };
+  });
+}
+
+t.test('a thread that hangs is noticed within 0.8 s', { skip: notLinux }, async (t) => {
+  const clock = new ManualClock();
+  const { run, lines } = await hostile(t, { clock });
+  const result = run('hang once');
+  const cpu = () => {
+    const workers = threads().filter(({ name }) => /WorkerThread/.test(name));
+    return Math.max(...workers.map(({ used }) => used));
+  };
+  const spends = async (more: number) => {
+    const before = cpu();
+    await until(() => cpu() - before >= more, 'the thread hangs');
+  };
+  // Its latest sign of life is seen by then; from here on it computes and gives none.
+  await spends(200);
+  await clock.advance(200);
+  await spends(200);
+  const noticed = () => lines.some(({ msg }) => /^worker thread hangs/.test(String(msg)));
+  await clock.advance(600);
+  t.notOk(noticed(), 'it has 0.6 s');
+  await clock.advance(200);
+  t.ok(noticed());
+  t.match(await result, { token: 'hang once' });
+});
+
 t.test('a thread that is busy with many tasks is not one that hangs', async (t) => {
   const { run, replaced, lines } = await hostile(t);
   // Twice as long as a thread may be silent, in one turn of its loop.
@@ -235,16 +272,6 @@ t.test('a token that ends every thread takes none of its batch along', async (t)
     ['fulfilled', 'rejected', 'fulfilled', 'fulfilled'],
   );
 });
-
-const notLinux = process.platform !== 'linux' && 'threads have a priority each on Linux alone';
-/** This process's threads, with the nice value of each. */
-function threads() {
-  return readdirSync('/proc/self/task').map((task) => {
-    const stat = readFileSync(`/proc/self/task/${task}/stat`, 'latin1');
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    return { name: stat.slice(0, stat.lastIndexOf(')')), nice: Number(fields[16]), task };
-  });
-}
 
 t.test('worker threads stand back for the main thread', { skip: notLinux }, async (t) => {
   await startPool(t, {}, { threads: 2 });

@@ -2,16 +2,18 @@ import { readFileSync } from 'node:fs';
 import { BroadcastChannel, isMainThread } from 'node:worker_threads';
 
 // Loaded into a broker (`--import`) before it starts: on SIGUSR2, what no dependency should do is
-// done to it. The file that SABOTAGE names says what, and to which thread.
+// done to it. The file that SABOTAGE names says what, and to which thread. JavaScript, so that no
+// thread of the built program takes time for types.
 
-const acts: Readonly<Record<string, () => void>> = {
+/** @type {Record<string, () => void>} */
+const acts = {
   throw: () => {
     setImmediate(() => {
       throw new Error('thrown by a dependency');
     });
   },
   reject: () => void Promise.reject(new Error('rejected by a dependency')),
-  // Once, for whoever asks next without a session that is there.
+  // Once, for whoever asks next without a session that is there; where the sources are run.
   request: () => {
     void import('../../src/sessions/credential-requests.ts').then(({ CredentialRequests }) => {
       const { obtain } = CredentialRequests.prototype;
@@ -26,7 +28,7 @@ const acts: Readonly<Record<string, () => void>> = {
     for (;;);
   },
   memory: () => {
-    for (const held: unknown[] = []; ; ) held.push(new Array(1_000_000).fill(held.length + 0.5));
+    for (const held = []; ; ) held.push(new Array(1_000_000).fill(held.length + 0.5));
   },
 };
 

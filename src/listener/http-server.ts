@@ -4,10 +4,12 @@ import {
   type RequestListener,
   type Server,
   type ServerResponse,
+  STATUS_CODES,
 } from 'node:http';
 import type { Socket } from 'node:net';
 import { Server as NetServer } from 'node:net';
 import type { BoundedLines } from '../telemetry/bounded-lines.ts';
+import { type ErrorAnswer, errorBody, METHOD_NOT_ALLOWED } from './answers.ts';
 import { type ConnectionState, prepare, stateOf } from './connection-state.ts';
 import type { FirstRequests } from './first-requests.ts';
 import type { Sources } from './sources.ts';
@@ -43,9 +45,9 @@ const MAX_PIPELINED = 16;
 const WRITE_TIMEOUT = 5_000;
 
 /** Status of what cannot be parsed, by the parser's error code; 400 for the others. */
-const PARSE_ERROR_STATUS: Readonly<Record<string, string>> = {
-  HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
-  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
+const PARSE_ERROR_STATUS: Readonly<Record<string, number>> = {
+  HPE_HEADER_OVERFLOW: 431,
+  ERR_HTTP_REQUEST_TIMEOUT: 408,
 };
 
 /** What {@link createHttpServer} needs. */
@@ -90,6 +92,12 @@ export function createHttpServer(options: HttpServerOptions): Server {
     response.writeHead(417, { Connection: 'close', 'Content-Length': 0 }).end();
     discardRest(request.socket);
   });
+  // Node.js itself would close the connection without a word, uncounted.
+  server.on('connect', (_request: IncomingMessage, socket: Socket) => {
+    sources.charge(socket);
+    onParseError(METHOD_NOT_ALLOWED.status);
+    socket.end(lastAnswer(METHOD_NOT_ALLOWED), () => socket.destroy());
+  });
   acceptOnly(
     server,
     (socket) => {
@@ -108,22 +116,26 @@ export function createHttpServer(options: HttpServerOptions): Server {
       socket.destroy();
       return;
     }
-    const status = PARSE_ERROR_STATUS[error.code ?? ''] ?? '400 Bad Request';
-    const message = status.slice(4);
-    const body = JSON.stringify({
-      Code: 'BadRequest',
-      Message: message,
-      code: 'BadRequest',
-      message,
-    });
-    onParseError(Number(status.slice(0, 3)));
-    socket.end(
-      `HTTP/1.1 ${status}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`,
-    );
+    const status = PARSE_ERROR_STATUS[error.code ?? ''] ?? 400;
+    onParseError(status);
+    socket.end(lastAnswer({ status, code: 'BadRequest', message: STATUS_CODES[status] ?? '' }));
     // Whoever never ends its side would keep the connection.
     socket.setTimeout(WRITE_TIMEOUT);
   });
   return server;
+}
+
+/** The bytes of an answer that ends its connection, where there is no response to write to. */
+function lastAnswer(answer: ErrorAnswer): string {
+  const body = errorBody(answer);
+  const headers = {
+    ...answer.headers,
+    'Content-Type': 'application/json',
+    'Content-Length': body.length,
+    Connection: 'close',
+  };
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  return `HTTP/1.1 ${answer.status} ${STATUS_CODES[answer.status]}\r\n${lines.join('')}\r\n${body}`;
 }
 
 /** Ends a connection at once, whatever else has been read from it. */

@@ -143,6 +143,7 @@ t.test('CONNECT and unknown methods get nothing', async (t) => {
     const target = method === 'CONNECT' ? '127.0.0.1:80' : PATH;
     client.send(lines(`${method} ${target} HTTP/1.1`, 'Host: 127.0.0.1', `Authorization: ${good}`));
     await client.end();
+    t.match(client.rest, method === 'CONNECT' ? /^HTTP\/1\.1 405 / : /^HTTP\/1\.1 400 /, method);
     t.notMatch(client.rest, / 200 /, method);
     t.notMatch(client.rest, 'SecretAccessKey', method);
   }

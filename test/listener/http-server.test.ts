@@ -13,9 +13,10 @@ import { RawClient } from './raw-client.ts';
 // What hostile clients can do with one connection, below anything that is about credentials.
 
 /** A server as pods meet it, and what it counted. */
-async function serve(t: Test, handler?: RequestListener) {
+async function serve(t: Test, handler?: RequestListener, rate = 0) {
   const firstRequests = new FirstRequests({ sourceOf: () => '', isProbe: () => false });
   const counts = { handled: 0, closed: 0, unparsed: [] as number[] };
+  const sources = new Sources(systemClock, { rate });
   const server = createHttpServer({
     handler: (request, response) => {
       counts.handled += 1;
@@ -24,7 +25,7 @@ async function serve(t: Test, handler?: RequestListener) {
     },
     lines: undefined,
     isProbe: () => false,
-    sources: new Sources(systemClock, { rate: 0 }),
+    sources,
     firstRequests,
     onParseError: (status) => counts.unparsed.push(status),
     onTooMany: () => {
@@ -37,7 +38,7 @@ async function serve(t: Test, handler?: RequestListener) {
     server.closeAllConnections();
     server.close();
   });
-  return { counts, firstRequests, server, port: (server.address() as AddressInfo).port };
+  return { counts, firstRequests, server, sources, port: (server.address() as AddressInfo).port };
 }
 
 const REQUEST = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';
@@ -74,6 +75,31 @@ t.test('an expectation is refused, and what follows it is not read', async (t) =
   t.equal(headers.connection, 'close');
   await client.end();
   t.strictSame(counts, { handled: 0, closed: 0, unparsed: [417] });
+});
+
+t.test('CONNECT is refused as any other method, and what follows it is not read', async (t) => {
+  const { counts, port } = await serve(t);
+  const client = await RawClient.open(port);
+  client.send(`CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n${REQUEST.repeat(100)}`);
+  const { status, headers, body } = await client.answer();
+  t.equal(status, 405);
+  t.match(headers, { allow: 'GET', connection: 'close' });
+  t.equal(body.code, 'MethodNotAllowed');
+  await client.end();
+  t.equal(client.rest, '');
+  t.strictSame(counts, { handled: 0, closed: 0, unparsed: [405] });
+});
+
+t.test('who asks for nothing but CONNECT is soon not let in', async (t) => {
+  const { counts, port, sources } = await serve(t, undefined, 2);
+  for (let asked = 0; asked < 100 && counts.closed === 0; asked += 1) {
+    const client = await RawClient.open(port);
+    client.send('CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n');
+    await client.end();
+  }
+  t.ok(counts.unparsed.length < 50, `after ${counts.unparsed.length} answers`);
+  t.equal(counts.closed, 1);
+  await until(() => sources.connections === 0, 'none is left open');
 });
 
 t.test('a client that does not read its answer is let go of', async (t) => {

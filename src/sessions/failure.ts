@@ -31,3 +31,11 @@ export function isTransient(failure: FetchFailure): boolean {
 export function isOfToken({ kind, status }: FetchFailure): boolean {
   return kind === 'refused' || kind === 'token' || (kind === 'request' && status !== undefined);
 }
+
+/**
+ * Whether another call with the same token would fail in the same way: it was refused, is invalid
+ * or expired, or EKS Auth considers the request wrong.
+ */
+export function isRemembered({ kind }: FetchFailure): boolean {
+  return kind === 'refused' || kind === 'token' || kind === 'request';
+}

@@ -4,7 +4,7 @@ import type { KeptCredentials, SessionStore } from '../session-store/session-sto
 import type { Log } from '../telemetry/log.ts';
 import type { RequestTrace, Tracing } from '../telemetry/tracing.ts';
 import type { CallPriority } from './call-queue.ts';
-import type { FetchFailure } from './failure.ts';
+import { type FetchFailure, isRemembered } from './failure.ts';
 import type { Flight, FlightResult } from './flight.ts';
 import type { FlightStart, Flights } from './flights.ts';
 import type { LiveToken } from './recent-tokens.ts';
@@ -316,6 +316,7 @@ export class RoleSessions {
     if (flight.renewal) this.#options.onRenewal(result);
     if (session.ended) return { ok: false, failure: SUPERSEDED, live: undefined };
     session.place = undefined;
+    const evicted = flight.renewal && session.credentials === undefined;
     if (result.ok) {
       const { role, kept } = result;
       const credentials = servedCredentials(role, this.#retention, session.usage, kept);
@@ -324,7 +325,9 @@ export class RoleSessions {
       session.fetchedBy = flight.trace?.context;
       session.refusals.clear();
       if (!result.fromStore) this.#renewals.granted(session);
-      this.#hold(session, credentials);
+      // Evicted while it was renewed, and nobody has asked since: others keep their places.
+      if (evicted && !flight.hasWaiters) this.#end(session);
+      else this.#hold(session, credentials);
       return { ok: true, credentials, live: result.live };
     }
     session.lastFailure = result.failure;
@@ -363,7 +366,13 @@ export class RoleSessions {
     const oldest = this.#sessions.leastRecentlyUsed();
     if (oldest === undefined) return;
     this.#options.onEviction();
-    this.#end(oldest);
+    if (oldest.fetch === undefined) {
+      this.#end(oldest);
+      return;
+    }
+    // Whoever asks next joins the fetch; a second one would run beside it.
+    oldest.clearTimer(this.#options.clock);
+    this.#sessions.release(oldest);
   }
 
   #end(session: Session): void {
@@ -387,12 +396,4 @@ export class RoleSessions {
       }
     });
   }
-}
-
-/**
- * Whether another call with the same token would fail in the same way: it was refused, is invalid
- * or expired, or EKS Auth considers the request wrong.
- */
-function isRemembered({ kind }: FetchFailure): boolean {
-  return kind === 'refused' || kind === 'token' || kind === 'request';
 }

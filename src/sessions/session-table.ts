@@ -50,10 +50,15 @@ export class SessionTable {
     return oldest;
   }
 
-  /** Takes out a session with its credentials; another one with its key stays. */
-  remove(session: Session): void {
+  /** Takes the credentials out of a session. */
+  release(session: Session): void {
     if (session.credentials !== undefined) this.#held -= 1;
     session.credentials = undefined;
+  }
+
+  /** Takes out a session with its credentials; another one with its key stays. */
+  remove(session: Session): void {
+    this.release(session);
     if (this.#byKey.get(session.key) === session) this.#byKey.delete(session.key);
   }
 }

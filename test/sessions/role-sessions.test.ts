@@ -281,21 +281,6 @@ t.test('a flushed session makes no call that it was still waiting for', async (t
   t.equal(h.queue.waiting, 0);
 });
 
-t.test('the least recently used session makes room', async (t) => {
-  const h = new SessionsHarness({ maxCacheSize: 2 });
-  h.auto = (call) => call.grant();
-  const [a, b, c] = ['a', 'b', 'c'].map((name) => h.pod(name, `${name}-1`));
-  if (a === undefined || b === undefined || c === undefined) return;
-  await h.fetch(a);
-  await h.fetch(b);
-  h.open(a);
-  await h.fetch(c);
-  t.equal(h.evictions, 1);
-  t.equal(h.sessions.size, 2);
-  t.equal(h.open(a).kind, 'credentials');
-  t.equal(h.open(b).kind, 'fetch');
-});
-
 for (const [flag, options] of Object.entries({
   '--max-cache-size 0': { maxCacheSize: 0 },
   '--max-credential-retention-before-renewal 0': { maxCredentialRetention: 0 },

@@ -8,7 +8,7 @@ import { auditLog, type Log } from '../telemetry/log.ts';
 import type { RequestTrace } from '../telemetry/tracing.ts';
 import type { PodIdentity } from '../tokens/claims.ts';
 import type { CallQueue } from './call-queue.ts';
-import type { FetchFailure } from './failure.ts';
+import { type FetchFailure, isOfToken } from './failure.ts';
 import type { RoleSessions, Servable, SessionLookup } from './role-sessions.ts';
 import { recordServed, type ServedCredentials } from './served-credentials.ts';
 import type { FetchOutcome } from './session.ts';
@@ -301,7 +301,7 @@ export class CredentialRequests {
         // The fetch timed out in the queue: the next one continues with its rank.
         if (fetch.flight.place !== undefined) return undefined;
         // A refusal of another pod's token does not apply to this one.
-        if (!own && ['refused', 'token'].includes(outcome.failure.kind)) return undefined;
+        if (!own && isOfToken(outcome.failure)) return undefined;
         return this.#failed(outcome.failure);
       }
     }

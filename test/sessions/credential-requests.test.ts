@@ -130,23 +130,44 @@ t.test('who was sent away is in no audit line', async (t) => {
   t.notOk(lines.some(({ msg }) => msg === 'credentials handed to pod'));
 });
 
-t.test('a refusal is for the token that drew it', async (t) => {
+for (const [kind, code] of [
+  ['refused', 'AccessDeniedException'],
+  ['token', 'InvalidTokenException'],
+  ['request', 'InvalidParameterException'],
+] as const) {
+  t.test(`a refusal (${code}) is for the token that drew it`, async (t) => {
+    const h = await setUp(t);
+    const [refused, neighbour] = [h.mint(podOf('cart-1'), KEY), h.mint(podOf('cart-2'), KEY)];
+    const asks = [h.ask(refused.text), h.ask(neighbour.text)];
+    await h.settle();
+    t.equal(h.eksAuth.calls.length, 1, 'the second has joined the first');
+    h.eksAuth.calls[0]?.fail({ kind, code, status: 400 });
+    await h.settle();
+    if (kind === 'token') {
+      t.equal(h.eksAuth.calls[1]?.token, neighbour.text, 'at once, by the same fetch');
+    } else {
+      t.match(asks[0], { answer: { kind: 'failed', failure: { code } } });
+      t.equal(asks[1]?.answer, undefined, 'the neighbour is tried by itself');
+      await h.pass(999);
+      t.equal(h.eksAuth.calls.length, 1);
+      await h.pass(1);
+      t.equal(h.eksAuth.calls[1]?.token, neighbour.text);
+    }
+    h.eksAuth.calls[1]?.grant();
+    await h.settle();
+    t.match(asks[1], { answer: { kind: 'credentials' } });
+  });
+}
+
+t.test('what keeps every call from being made is told to all who wait', async (t) => {
   const h = await setUp(t);
-  const [refused, neighbour] = [h.mint(podOf('cart-1'), KEY), h.mint(podOf('cart-2'), KEY)];
-  const asks = [h.ask(refused.text), h.ask(neighbour.text)];
+  const pods = [h.mint(podOf('cart-1'), KEY), h.mint(podOf('cart-2'), KEY)];
+  const asks = pods.map(({ text }) => h.ask(text));
   await h.settle();
-  t.equal(h.eksAuth.calls.length, 1, 'the second has joined the first');
-  h.eksAuth.calls[0]?.fail({ kind: 'refused', code: 'AccessDeniedException', status: 400 });
+  h.eksAuth.calls[0]?.fail({ kind: 'request', code: 'TypeError' });
   await h.settle();
-  t.match(asks[0], { answer: { kind: 'failed', failure: { code: 'AccessDeniedException' } } });
-  t.equal(asks[1]?.answer, undefined, 'the neighbour is tried by itself');
-  await h.pass(999);
-  t.equal(h.eksAuth.calls.length, 1);
-  await h.pass(1);
-  t.equal(h.eksAuth.calls[1]?.token, neighbour.text);
-  h.eksAuth.calls[1]?.grant();
-  await h.settle();
-  t.match(asks[1], { answer: { kind: 'credentials' } });
+  for (const { answer } of asks)
+    t.match(answer, { kind: 'failed', failure: { code: 'TypeError' } });
 });
 
 t.test('whoever waits over a flush is given what was fetched after it', async (t) => {

@@ -252,7 +252,8 @@ export class CredentialRequests {
     const { sessions, budget, onUnverified, podGate, keyRing } = this.#options;
     const key = tokenSessionKey(token);
     const live = { token, pod };
-    if (!sessions.costsNoCall(key, token)) {
+    const free = sessions.costsNoCall(key, token);
+    if (!free) {
       const wait = budget.take(source);
       if (wait > 0) {
         waiter.last = () => UNVERIFIED_LIMITED;
@@ -264,6 +265,8 @@ export class CredentialRequests {
     // After the budget: forged tokens must not cause requests to the API server.
     const refusal = await podGate?.judge(live, address);
     if (refusal !== undefined) return wrongPod(refusal);
+    // What it would have been given without a call is gone since.
+    if (free && !sessions.costsNoCall(key, token)) return undefined;
     this.#unverifiedSessions = true;
     const opened = sessions.open(key, 'token', live, 'unverified', traceOf(waiter));
     if (opened.kind === 'fetch' && !opened.joined) {

@@ -220,6 +220,29 @@ t.test('the budget is that of the source, whatever the tokens', async (t) => {
   t.match(sentAway[0]?.answer, { last: { kind: 'waiting', code: 'TokenNotVerified' } });
 });
 
+t.test('whoever is held up by the gate until a call is due again pays for it', async (t) => {
+  const gate: (() => void)[] = [];
+  const judge = () => new Promise<undefined>((resolve) => gate.push(() => resolve(undefined)));
+  const podGate = { admits: () => true, judge };
+  // The budgets are used up by the first call, for longer than the request waits.
+  const h = await setUp(t, { keys: false, unverifiedQps: 0.1, podGate });
+  const pod = h.mint(podOf('cart-1'), FORGED);
+  await asked(h, pod);
+  gate.shift()?.();
+  await h.settle();
+  t.equal(h.eksAuth.calls.length, 1);
+  const again = await asked(h, pod);
+  t.equal(gate.length, 1, 'it would join the fetch');
+  h.eksAuth.calls[0]?.fail({ kind: 'token', code: 'InvalidTokenException', status: 400 });
+  // By then the refusal is forgotten.
+  await h.pass(1_100);
+  gate.shift()?.();
+  await h.settle();
+  t.equal(h.eksAuth.calls.length, 1, 'no call beyond the budget');
+  await h.pass(CLIENT_WAIT);
+  t.match(again.answer, { kind: 'too-slow', last: { code: 'TokenNotVerified' } });
+});
+
 t.test('keys that arrive are of use to whoever waits, and to what was fetched', async (t) => {
   const h = await setUp(t, { keys: false });
   h.eksAuth.auto = (call) => call.grant();

@@ -1,7 +1,11 @@
 import type { DurationMs, MonotonicMs } from '../../src/clock.ts';
 import { Identity } from '../../src/identity/identity.ts';
 import { KeyRing } from '../../src/identity/key-ring.ts';
-import { type Answer, CredentialRequests } from '../../src/sessions/credential-requests.ts';
+import {
+  type Answer,
+  CredentialRequests,
+  type CredentialRequestsOptions,
+} from '../../src/sessions/credential-requests.ts';
 import { type ScopeRules, scopeOf, sessionKey } from '../../src/sessions/session-key.ts';
 import { UnverifiedBudget } from '../../src/sessions/unverified-budget.ts';
 import { type Log, silentLog } from '../../src/telemetry/log.ts';
@@ -56,6 +60,7 @@ export interface RequestsSetUp {
   readonly unverifiedQps?: number;
   readonly unverifiedQpsPerAddress?: number;
   readonly log?: Log;
+  readonly podGate?: CredentialRequestsOptions['podGate'];
 }
 
 /**
@@ -87,6 +92,7 @@ export class RequestsHarness {
     unverifiedQps = 5,
     unverifiedQpsPerAddress = 1,
     log = silentLog,
+    podGate,
   }: RequestsSetUp = {}) {
     this.eksAuth = new SessionsHarness({ maxCacheSize });
     const { clock, sessions, queue } = this.eksAuth;
@@ -122,6 +128,7 @@ export class RequestsHarness {
       budget: new UnverifiedBudget(clock, unverifiedQps, unverifiedQpsPerAddress),
       scopeRules,
       clientWait: CLIENT_WAIT,
+      podGate,
       onUnverified: (cause) => this.unverified.push(cause),
       onCallSaved: () => {
         this.callsSaved += 1;

@@ -230,6 +230,7 @@ function adminSocket(
         // The store first, so that no session comes back from there.
         const reachedStore = store && (await store.flush(chosen));
         const flushed = sessions.flush((session) => isChosen(chosen, session));
+        // What is handed over after this has been flushed.
         const reachedPredecessor = await succession.flush(chosen);
         const reached = { flushed, reachedStore, reachedPredecessor };
         log.info({ ...chosen, ...reached }, 'sessions flushed by the operator');

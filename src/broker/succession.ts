@@ -1,11 +1,12 @@
 import type { Clock, DurationMs, MonotonicMs } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import type { AdminSocket } from '../listener/admin-socket.ts';
-import type {
-  HandedState,
-  HandOverActions,
-  HandOverRefusal,
-  Successor,
+import {
+  HandedOverError,
+  type HandedState,
+  type HandOverActions,
+  type HandOverRefusal,
+  type Successor,
 } from '../listener/hand-over.ts';
 import type { Listener, PortAddress } from '../listener/listener.ts';
 import { isBroker } from '../listener/port-holder.ts';
@@ -148,7 +149,7 @@ export class Succession {
       offer: (successor) => this.#offer(successor),
       flush: async (chosen) => {
         this.#options.sessions.flush((session) => isChosen(chosen, session));
-        await this.flush(chosen);
+        await this.#flushPredecessor(chosen);
       },
       release: async () => {
         await this.#options.listener.stopProbes();
@@ -159,11 +160,18 @@ export class Succession {
   }
 
   /**
-   * Flushes sessions of the predecessor as well, while it still answers pods.
+   * Flushes sessions of the predecessor as well, while it still answers pods. To be called when
+   * this broker's own have been flushed.
    *
    * @returns Whether it has; undefined if there is none.
+   * @throws HandedOverError: a successor was given this broker's sessions before that.
    */
   async flush(chosen: FlushChoice): Promise<boolean | undefined> {
+    if (this.#handsOver) throw new HandedOverError();
+    return await this.#flushPredecessor(chosen);
+  }
+
+  async #flushPredecessor(chosen: FlushChoice): Promise<boolean | undefined> {
     return await this.#predecessor?.flush(chosen);
   }
 

@@ -4,7 +4,7 @@ import { connect } from 'node:net';
 import { dirname } from 'node:path';
 import { text } from 'node:stream/consumers';
 import type { Log } from '../telemetry/log.ts';
-import { HAND_OVER_PATH, type HandOverActions, handOver } from './hand-over.ts';
+import { HAND_OVER_PATH, HandedOverError, type HandOverActions, handOver } from './hand-over.ts';
 import { ownFolder } from './own-folder.ts';
 
 /** Whose sessions a flush lets go of; neither: everybody's. */
@@ -25,7 +25,11 @@ export interface FlushAnswer {
 
 /** What the operator can ask for. */
 export interface AdminActions {
-  /** Lets go of sessions. */
+  /**
+   * Lets go of sessions.
+   *
+   * @throws HandedOverError
+   */
   flush(chosen: FlushRequest): Promise<FlushAnswer>;
   /** @returns What the broker holds and how it is doing. */
   status(): unknown;
@@ -65,6 +69,10 @@ export class AdminSocket {
     // A hand-over is one request that lasts until one of the two processes is gone.
     this.#server = createServer({ requestTimeout: 0 }, (request, response) => {
       this.#handle(request, response).catch((error: unknown) => {
+        if (error instanceof HandedOverError) {
+          answer(response, 503, { message: error.message });
+          return;
+        }
         log.error({ err: error }, 'a command of the operator failed');
         // An exchange that lasts has begun its answer, and may have ended it.
         if (response.headersSent) response.destroy();

@@ -52,6 +52,16 @@ export interface HandedState {
   readonly readyId: string | undefined;
 }
 
+/** A flush that came when the sessions had been handed over: the successor has to be asked. */
+export class HandedOverError extends Error {
+  override readonly name = 'HandedOverError';
+  readonly code = 'ERR_HANDED_OVER';
+
+  constructor() {
+    super('another broker has taken over meanwhile, and has not been flushed: flush again');
+  }
+}
+
 /** How a broker lets its successor take over. */
 export interface HandOverActions {
   /**

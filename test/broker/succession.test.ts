@@ -400,6 +400,16 @@ t.test('one successor at a time', async (t) => {
   t.match(actions.offer(successor), { sessions: [] }, 'when that one is gone');
 });
 
+t.test('whoever flushes a broker that has handed over is told so', async (t) => {
+  const { succession } = setUp(t);
+  t.equal(await succession.flush({}), undefined);
+  succession.actions.offer({ clusterName: 'demo', port: 80 });
+  await t.rejects(succession.flush({}), { code: 'ERR_HANDED_OVER' });
+  await succession.actions.flush({});
+  await succession.actions.reclaim();
+  t.equal(await succession.flush({}), undefined, 'it is the only one again');
+});
+
 t.test('a broker that was taken over from, and started again, is not handed over to', async (t) => {
   const { clock, succession, adminSocket } = setUp(t);
   await predecessor(t, adminSocket, {

@@ -1,8 +1,10 @@
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
+import { type IncomingMessage, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { text } from 'node:stream/consumers';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
@@ -91,6 +93,30 @@ t.test('a flush reaches the broker that has handed over and still answers', asyn
   t.equal(cluster.calls('web').length, 3, 'each has fetched it once more, so both have answered');
   const after = await given(t, first, api);
   t.equal(after.body.AccessKeyId, before.body.AccessKeyId, 'the others stay');
+});
+
+t.test('a flush that is overtaken by the hand-over is not taken for done', async (t) => {
+  const cluster = await startCluster(t);
+  cluster.associate('web');
+  const first = await cluster.broker();
+  await given(t, first, cluster.pod('web').token);
+  // Asked before the hand-over, and heard after it.
+  const flush = request({
+    socketPath: first.adminSocket,
+    method: 'POST',
+    path: '/flush',
+    headers: { 'Content-Length': '2' },
+  });
+  const answered = once(flush, 'response');
+  flush.write('{');
+  const second = await successor(cluster, first);
+  await second.logged(({ msg }) => /taking over/.test(msg));
+  flush.end('}');
+  const [response] = (await answered) as [IncomingMessage];
+  t.equal(response.statusCode, 503);
+  t.match(await text(response), /another broker has taken over/);
+  const args = ['flush', `--admin-socket=${first.adminSocket}`];
+  t.match(await runProgram(args), { code: 0, stdout: '1 session flushed\n' }, 'that one is asked');
 });
 
 t.test('a successor that dies gives everything back', async (t) => {

@@ -43,7 +43,7 @@ export async function askBroker(
     answered = await promise;
   } catch (error) {
     throw new AdminClientError(
-      `no broker can be asked at ${socketPath}: ${(error as Error).message}`,
+      `no broker can be asked at ${socketPath} (--admin-socket): ${(error as Error).message}`,
     );
   }
   const decoded = JSON.parse(answered.body) as { message?: string };

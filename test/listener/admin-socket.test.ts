@@ -187,6 +187,6 @@ t.test('nobody to ask', async (t) => {
   const { path } = await place(t);
   await t.rejects(askBroker(path, 'GET', '/status'), {
     name: 'AdminClientError',
-    message: /^no broker can be asked at .*admin\.sock: /,
+    message: /^no broker can be asked at .*admin\.sock \(--admin-socket\): /,
   });
 });

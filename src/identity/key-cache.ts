@@ -3,6 +3,7 @@ import { chmod, mkdir, open, rename, rm, stat, writeFile } from 'node:fs/promise
 import { dirname } from 'node:path';
 import type { JSONWebKeySet } from 'jose';
 import type { EpochMs } from '../clock.ts';
+import { useFile } from '../read-file.ts';
 import { publicKeys } from './public-keys.ts';
 
 /** What is kept of an issuer over a restart. Public keys only, but they decide who is believed. */
@@ -45,16 +46,7 @@ export class KeyCache {
   async read(clusterName: string): Promise<CachedKeys | undefined> {
     let content: string;
     try {
-      await requireOwn(dirname(this.#file), 0o700, 'folder');
-      const file = await open(this.#file, 'r');
-      try {
-        const { size, uid, mode } = await file.stat();
-        requireMode(this.#file, uid, mode, 0o600, 'file');
-        if (size > MAX_BYTES) throw new KeyCacheError(`${this.#file} is too large`);
-        content = await file.readFile('utf8');
-      } finally {
-        await file.close();
-      }
+      content = await useFile(() => this.#readOwn());
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
       if (error instanceof KeyCacheError) throw error;
@@ -64,8 +56,25 @@ export class KeyCache {
     return kept.clusterName === clusterName ? kept : undefined;
   }
 
+  async #readOwn(): Promise<string> {
+    await requireOwn(dirname(this.#file), 0o700, 'folder');
+    const file = await open(this.#file, 'r');
+    try {
+      const { size, uid, mode } = await file.stat();
+      requireMode(this.#file, uid, mode, 0o600, 'file');
+      if (size > MAX_BYTES) throw new KeyCacheError(`${this.#file} is too large`);
+      return await file.readFile('utf8');
+    } finally {
+      await file.close();
+    }
+  }
+
   /** Replaces what is kept, in one step. */
-  async write(kept: CachedKeys): Promise<void> {
+  write(kept: CachedKeys): Promise<void> {
+    return useFile(() => this.#replace(kept));
+  }
+
+  async #replace(kept: CachedKeys): Promise<void> {
     const folder = dirname(this.#file);
     await mkdir(folder, { recursive: true, mode: 0o700 });
     await requireOwn(folder, 0o700, 'folder');

@@ -1,9 +1,9 @@
-import { open } from 'node:fs/promises';
 import type { JSONWebKeySet } from 'jose';
 import type { Clock, DurationMs } from '../clock.ts';
 import { isTrustedUrl } from '../config/values.ts';
 import type { GetRequest } from '../http/get-request.ts';
 import type { ApiServerAccess } from '../kubernetes/access.ts';
+import { readTextFile } from '../read-file.ts';
 import type { Workers } from '../workers/pool.ts';
 import { KeySourceError, publicKeys } from './public-keys.ts';
 
@@ -70,27 +70,18 @@ export async function issuerOfApiServer(
 
 function fromFile(clock: Clock, path: string): KeySource {
   const name = `the file ${path}`;
-  // On a volume that hangs a read never ends, and keeps one of the few threads that look names up
-  // as well: there is one read at a time, however often the file is asked for.
-  let reading: Promise<string> | undefined;
   return {
     name,
     async fetch() {
-      const late = Promise.withResolvers<never>();
-      const timer = clock.setTimeout(
-        () => late.reject(new Error(`not within ${SOURCE_TIMEOUT} ms`)),
-        SOURCE_TIMEOUT,
-      );
-      reading ??= readBounded(path).finally(() => {
-        reading = undefined;
-      });
       let content: string;
       try {
-        content = await Promise.race([reading, late.promise]);
+        content = await readTextFile(path, {
+          clock,
+          timeout: SOURCE_TIMEOUT,
+          maxBytes: MAX_FILE_BYTES,
+        });
       } catch (error) {
         throw new KeySourceError(`${name} cannot be read: ${(error as Error).message}`);
-      } finally {
-        clock.clearTimeout(timer);
       }
       let document: unknown;
       try {
@@ -101,23 +92,6 @@ function fromFile(clock: Clock, path: string): KeySource {
       return publicKeys(name, document);
     },
   };
-}
-
-/** Reads a file of up to {@link MAX_FILE_BYTES}, as it is now: it may have no end. */
-async function readBounded(path: string): Promise<string> {
-  const file = await open(path, 'r');
-  try {
-    const content = Buffer.alloc(MAX_FILE_BYTES + 1);
-    let size = 0;
-    while (size < content.length) {
-      const { bytesRead } = await file.read(content, size, content.length - size, null);
-      if (bytesRead === 0) return content.toString('utf8', 0, size);
-      size += bytesRead;
-    }
-  } finally {
-    await file.close();
-  }
-  throw new Error(`more than ${MAX_FILE_BYTES / 1_024} KiB`);
 }
 
 function fromUri(workers: Pick<Workers, 'fetchDocument'>, uri: string): KeySource {

@@ -1,7 +1,7 @@
-import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { DurationMs } from '../clock.ts';
 import type { GetRequest } from '../http/get-request.ts';
+import { readTextFile } from '../read-file.ts';
 
 /** How long the API server may take for one document. */
 const TIMEOUT: DurationMs = 2_000;
@@ -11,8 +11,12 @@ const IN_CLUSTER = '/var/run/secrets/kubernetes.io/serviceaccount';
 
 /** The way to the API server; credentials are read anew for each request, since they rotate. */
 export interface ApiServerAccess {
-  /** The request for one path, ready to be carried out. */
-  request(path: string): Promise<GetRequest>;
+  /**
+   * The request for one path, ready to be carried out.
+   *
+   * @param timeout - How long each file may take to be read. Default is 2 s.
+   */
+  request(path: string, timeout?: DurationMs): Promise<GetRequest>;
 }
 
 /** A kubeconfig that cannot be used; `message` says why and names the file. */
@@ -36,9 +40,9 @@ export async function inClusterAccess(
   const host = environment.KUBERNETES_SERVICE_HOST;
   const port = environment.KUBERNETES_SERVICE_PORT ?? '443';
   if (!host) return undefined;
-  const credentials = async () => ({
-    bearer: (await readFile(`${folder}/token`, 'utf8')).trim(),
-    ca: await readFile(`${folder}/ca.crt`, 'utf8'),
+  const credentials = async (timeout?: DurationMs) => ({
+    bearer: (await readTextFile(`${folder}/token`, { timeout })).trim(),
+    ca: await readTextFile(`${folder}/ca.crt`, { timeout }),
   });
   try {
     await credentials();
@@ -47,7 +51,11 @@ export async function inClusterAccess(
   }
   const origin = `https://${host.includes(':') ? `[${host}]` : host}:${port}`;
   return {
-    request: async (path) => ({ url: origin + path, timeout: TIMEOUT, ...(await credentials()) }),
+    request: async (path, timeout) => ({
+      url: origin + path,
+      timeout: TIMEOUT,
+      ...(await credentials(timeout)),
+    }),
   };
 }
 
@@ -69,16 +77,19 @@ interface Kubeconfig {
  * @see https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/
  */
 export async function kubeconfigAccess(file: string): Promise<ApiServerAccess> {
-  const read = () => readKubeconfig(file);
+  const read = (timeout?: DurationMs) => readKubeconfig(file, timeout);
   await (await read())('/version');
-  return { request: async (path) => (await read())(path) };
+  return { request: async (path, timeout) => (await read(timeout))(path) };
 }
 
-async function readKubeconfig(file: string): Promise<(path: string) => Promise<GetRequest>> {
+async function readKubeconfig(
+  file: string,
+  timeout: DurationMs | undefined,
+): Promise<(path: string) => Promise<GetRequest>> {
   const { parse } = await import('yaml');
   let config: Kubeconfig;
   try {
-    config = (parse(await readFile(file, 'utf8')) ?? {}) as Kubeconfig;
+    config = (parse(await readTextFile(file, { timeout })) ?? {}) as Kubeconfig;
   } catch (error) {
     throw new KubeconfigError(`${file} cannot be read: ${(error as Error).message.split('\n')[0]}`);
   }
@@ -106,7 +117,7 @@ async function readKubeconfig(file: string): Promise<(path: string) => Promise<G
     const path = holder?.[name];
     if (typeof path !== 'string') return undefined;
     try {
-      return await readFile(resolve(folder, path), 'utf8');
+      return await readTextFile(resolve(folder, path), { timeout });
     } catch (error) {
       throw new KubeconfigError(`${file}: ${name} cannot be read: ${(error as Error).message}`);
     }

@@ -62,7 +62,7 @@ export class ApiClient {
 
   async #request(path: string, limits: RequestLimits, patch?: string): Promise<ApiAnswer> {
     const { timeout, maxBytes, signal } = limits;
-    const request = { ...(await this.#access.request(path)), timeout };
+    const request = { ...(await this.#access.request(path, timeout)), timeout };
     const task = { request, maxBytes, ...(patch !== undefined && { patch }) };
     const outcome = await unlessAborted(this.#workers.apiRequest(task), signal);
     if (outcome.failure !== undefined) throw new ApiRequestError(outcome.failure);

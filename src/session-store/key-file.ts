@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readTextFile } from '../read-file.ts';
 
 /** Bytes of a key of AES-256. */
 const KEY_BYTES = 32;
@@ -47,9 +47,15 @@ export async function readSecretFile(file: string, flag: string): Promise<string
   return content;
 }
 
-async function readContent(file: string, flag: string): Promise<string> {
+/**
+ * Reads a text file.
+ *
+ * @param flag - Names it, in errors.
+ * @throws KeyFileError
+ */
+export async function readContent(file: string, flag: string): Promise<string> {
   try {
-    return await readFile(file, 'utf8');
+    return await readTextFile(file);
   } catch (error) {
     throw new KeyFileError(`${flag} cannot be read: ${(error as Error).message}`);
   }

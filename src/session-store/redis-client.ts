@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import type { LookupFunction } from 'node:net';
 import {
   Cluster,
@@ -10,7 +9,7 @@ import {
 import type { Clock, DurationMs } from '../clock.ts';
 import type { RedisConfig } from '../config/redis-config.ts';
 import { sentinelConnector, serverConnector } from './connectors.ts';
-import { readSecretFile } from './key-file.ts';
+import { readContent, readSecretFile } from './key-file.ts';
 
 /** A connection to Redis, or to the nodes of a Redis Cluster. */
 export type RedisClient = Redis | Cluster;
@@ -57,7 +56,8 @@ export async function redisClients(
     config.sentinelPasswordFile,
     '--redis-sentinel-password-file',
   );
-  const ca = config.caFile === undefined ? undefined : await readFile(config.caFile, 'utf8');
+  const ca =
+    config.caFile === undefined ? undefined : await readContent(config.caFile, '--redis-ca-file');
   const tls = target.tls ? { ...(ca !== undefined && { ca }), lookup } : undefined;
   const pauses = () => reconnectPauses(clock, random);
   const each = {

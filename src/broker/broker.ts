@@ -15,7 +15,7 @@ export interface Broker {
 /**
  * Builds a broker and starts it.
  *
- * @throws ListenError, KubeconfigError, NoApiServerError, TraceConfigError: it cannot run with this
+ * @throws CaBundleError, ListenError, KubeconfigError, NoApiServerError, TraceConfigError: it cannot run with this
  *   configuration. What had been started has been stopped.
  */
 export async function startBroker(input: StartInput): Promise<Broker> {

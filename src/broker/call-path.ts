@@ -19,7 +19,7 @@ export interface CallPath {
 
 /** Builds what is needed to call EKS Auth. */
 export function callPath(context: BrokerContext): CallPath {
-  const { config, environment, clock, log, stops } = context;
+  const { config, environment, caBundle, clock, log, stops } = context;
   const workers = workerPool(context);
   stops.defer(() => workers.close());
   const credentials = new NodeCredentialsKeeper({
@@ -27,6 +27,7 @@ export function callPath(context: BrokerContext): CallPath {
     load: createCredentialsLoader({
       warn: (message) => log.debug({ message }, 'node credentials'),
       environment: transportEnvironment(environment),
+      caBundle,
       connectTimeout: config.connectTimeout,
       clock,
     }),
@@ -51,6 +52,7 @@ export function callPath(context: BrokerContext): CallPath {
 function workerPool({
   config,
   environment,
+  caBundle,
   version,
   clock,
   log,
@@ -66,6 +68,7 @@ function workerPool({
       attemptTimeout: config.attemptTimeout,
       userAgent: `pod-identity-broker/${version}`,
       environment: transportEnvironment(environment),
+      caBundle,
     },
     clock,
     log,

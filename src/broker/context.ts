@@ -1,6 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { type DurationMs, ServiceClock, systemClock } from '../clock.ts';
 import type { Config } from '../config/config.ts';
+import { readCaBundle } from '../http/ca-bundle.ts';
 import type { Log } from '../telemetry/log.ts';
 import { Metrics } from '../telemetry/metrics/metrics.ts';
 import { RepeatedFaults } from '../telemetry/repeated-faults.ts';
@@ -16,6 +17,8 @@ export interface BrokerContext {
   readonly config: Config;
   /** For AWS's own variables, proxies and access to the API server. */
   readonly environment: NodeJS.ProcessEnv;
+  /** The certificates of `AWS_CA_BUNDLE` (PEM). */
+  readonly caBundle: string | undefined;
   readonly log: Log;
   /** Lines that were dropped because nobody reads the log. */
   readonly logLinesDropped: () => number;
@@ -40,10 +43,12 @@ export type BrokerInput = Pick<
 /**
  * Creates clock, metrics and traces.
  *
- * @throws TraceConfigError naming the variable that cannot be used.
+ * @throws CaBundleError, TraceConfigError naming the variable that cannot be used.
  */
 export async function createContext(input: BrokerInput): Promise<BrokerContext> {
   const { config, environment, log, stops } = input;
+  // Every call would fail without it, so the broker does not start.
+  const caBundle = await readCaBundle(environment);
   const clock = new ServiceClock(systemClock);
   const traces = await collectTraces(environment, version(), log, config.trustTraceparent);
   // A collector that does not answer must not keep the process from ending.
@@ -56,6 +61,7 @@ export async function createContext(input: BrokerInput): Promise<BrokerContext> 
   stops.defer(() => faults.stop());
   return {
     ...input,
+    caBundle,
     version: version(),
     clock,
     metrics,

@@ -11,8 +11,10 @@ const CONNECTIONS = 2;
 
 /** Input of {@link ChainTransport}. */
 export interface ChainTransportOptions {
-  /** The proxy and CA variables to follow. Default: none. */
+  /** The proxy variables to follow. Default: none. */
   readonly environment?: Environment | undefined;
+  /** Certificates (PEM) to trust instead of the system's roots. */
+  readonly caBundle?: string | undefined;
   /** Time-out of a connection, including TLS. Default: 1 s. */
   readonly connectTimeout?: DurationMs | undefined;
   /** Default is the real time. */
@@ -54,9 +56,9 @@ export class ChainTransport implements HttpHandler<object> {
       import('../http/dispatcher.ts'),
       import('./transport.ts'),
     ]);
-    const { environment: env, connectTimeout, clock } = this.#options;
+    const { environment: env, caBundle: ca, connectTimeout, clock } = this.#options;
     this.#transport ??= new UndiciTransport({
-      dispatcher: createDispatcher({ env, connectTimeout, connections: CONNECTIONS }),
+      dispatcher: createDispatcher({ env, ca, connectTimeout, connections: CONNECTIONS }),
       attemptTimeout: REQUEST_TIMEOUT,
       clock,
     });

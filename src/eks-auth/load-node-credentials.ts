@@ -6,6 +6,7 @@ import { CredentialChainError } from './failure.ts';
 import { InstanceMetadataError, readInstanceMetadata } from './imds.ts';
 import type { LoadCredentials } from './node-credentials.ts';
 import { resolveRegion } from './region.ts';
+import { readSharedFiles } from './shared-files.ts';
 
 /** Time-out of each request to a metadata service. */
 const METADATA_TIMEOUT: DurationMs = 1_000;
@@ -14,8 +15,10 @@ const METADATA_TIMEOUT: DurationMs = 1_000;
 export interface CredentialsLoaderOptions {
   /** Receives the chain's warnings, e.g. about credentials that are set twice. */
   readonly warn: (message: string) => void;
-  /** The proxy and CA variables that the chain's calls to AWS follow. Default: none. */
+  /** The proxy variables that the chain's calls to AWS follow. Default: none. */
   readonly environment?: Environment | undefined;
+  /** Certificates (PEM) that they trust instead of the system's roots. */
+  readonly caBundle?: string | undefined;
   /** Time-out of a connection to AWS. Default: 1 s. */
   readonly connectTimeout?: DurationMs | undefined;
   /** Default is the real time. */
@@ -30,7 +33,8 @@ export interface CredentialsLoaderOptions {
  * Requests of the chain to AWS (STS, SSO) use the configured proxy; a metadata service is always
  * asked directly.
  *
- * The chain is imported with the first load, since it is not needed to start.
+ * The chain is imported with the first load, since it is not needed to start. It is not run while a
+ * file that it would read hangs.
  */
 export function createCredentialsLoader(options: CredentialsLoaderOptions): LoadCredentials {
   const { warn, clock } = options;
@@ -38,6 +42,7 @@ export function createCredentialsLoader(options: CredentialsLoaderOptions): Load
   return async (onSource = () => undefined) => {
     const { defaultProvider } = await import('@aws-sdk/credential-provider-node');
     keepProxiesOut();
+    if (!hasOwnCredentials(process.env)) await readSharedFiles(process.env, clock);
     // A new chain each time: a chain would wait for its previous load even if that hangs.
     // `ignoreCache`: the SDK would keep the first contents of the files.
     const load = defaultProvider({
@@ -65,6 +70,11 @@ export function createCredentialsLoader(options: CredentialsLoaderOptions): Load
       remote: isRemote((loaded as { $source?: object }).$source),
     };
   };
+}
+
+/** Whether the chain reads no file, since the environment itself has credentials. */
+function hasOwnCredentials(env: Environment): boolean {
+  return Boolean(env.AWS_ACCESS_KEY_ID && env.AWS_SECRET_ACCESS_KEY && !env.AWS_PROFILE);
 }
 
 /**

@@ -1,8 +1,8 @@
-import { homedir } from 'node:os';
-import { join } from 'node:path';
 import type { Clock } from '../clock.ts';
 import type { Environment } from '../http/proxy.ts';
+import { CredentialChainError } from './failure.ts';
 import { readInstanceMetadata } from './imds.ts';
+import { readSharedFiles, sharedFiles } from './shared-files.ts';
 
 /** No source has a region, or it has an invalid one. */
 export class RegionError extends Error {
@@ -22,14 +22,14 @@ export function isRegion(text: string): boolean {
  * Finds the region that the node is in: `AWS_REGION`, `AWS_DEFAULT_REGION`, the profile's
  * `region` in the shared configuration files, or the instance metadata service.
  *
- * Takes at most 2 s.
+ * Takes at most 2 s, and as long again where the shared files hang; then they are passed over.
  *
  * @param env - the environment to read.
  * @param clock - default is the real time.
  * @throws RegionError saying what to set.
  */
 export async function resolveRegion(env: Environment, clock?: Clock): Promise<string> {
-  const named = env.AWS_REGION || env.AWS_DEFAULT_REGION || (await fromProfile(env));
+  const named = env.AWS_REGION || env.AWS_DEFAULT_REGION || (await fromProfile(env, clock));
   if (named) {
     if (isRegion(named)) return named;
     throw new RegionError('not the name of a region: check AWS_REGION and the shared config file');
@@ -45,13 +45,19 @@ export async function resolveRegion(env: Environment, clock?: Clock): Promise<st
   throw new RegionError(`no AWS region: set AWS_REGION (instance metadata: ${problem})`);
 }
 
-async function fromProfile(env: Environment): Promise<string | undefined> {
+async function fromProfile(env: Environment, clock?: Clock): Promise<string | undefined> {
   // Rarely needed, and large.
   const { loadSharedConfigFiles } = await import('@smithy/core/config');
-  const folder = join(env.HOME || homedir(), '.aws');
+  try {
+    await readSharedFiles(env, clock);
+  } catch (error) {
+    if (error instanceof CredentialChainError) return undefined;
+    throw error;
+  }
+  const { config, credentials } = sharedFiles(env);
   const { configFile, credentialsFile } = await loadSharedConfigFiles({
-    configFilepath: env.AWS_CONFIG_FILE || join(folder, 'config'),
-    filepath: env.AWS_SHARED_CREDENTIALS_FILE || join(folder, 'credentials'),
+    configFilepath: config,
+    filepath: credentials,
     ignoreCache: true,
   });
   const profile = env.AWS_PROFILE || 'default';

@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { type ReadOptions, readTextFile } from '../read-file.ts';
 import type { Environment } from './proxy.ts';
 
 /** `AWS_CA_BUNDLE` names a file that cannot be read or holds no certificate. */
@@ -9,18 +9,22 @@ export class CaBundleError extends Error {
 }
 
 /**
- * The certificates of `AWS_CA_BUNDLE` (PEM), which take the place of the system's roots.
+ * The certificates of `AWS_CA_BUNDLE` (PEM), which take the place of the system's roots. They are
+ * read once, when the broker starts: all threads are given them.
  *
  * @param env - the environment to read.
  * @returns `undefined` where the variable is not set.
  * @throws CaBundleError naming the variable and its file.
  */
-export function readCaBundle(env: Environment): string | undefined {
+export async function readCaBundle(
+  env: Environment,
+  options?: ReadOptions,
+): Promise<string | undefined> {
   const path = env.AWS_CA_BUNDLE;
   if (!path) return undefined;
   let pem: string;
   try {
-    pem = readFileSync(path, 'utf8');
+    pem = await readTextFile(path, options);
   } catch (cause) {
     throw new CaBundleError(`AWS_CA_BUNDLE: cannot read ${path}`, { cause });
   }

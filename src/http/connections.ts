@@ -16,12 +16,12 @@ export interface TlsIdentity {
  * is replaced when those change.
  */
 export class Connections {
-  readonly #options: Omit<DispatcherOptions, keyof TlsIdentity>;
+  readonly #options: Omit<DispatcherOptions, 'clientCertificate'>;
   #usual: Dispatcher | undefined;
   #own: { readonly digest: string; readonly dispatcher: Dispatcher } | undefined;
 
-  /** @param options - Of both sets. */
-  constructor(options: Omit<DispatcherOptions, keyof TlsIdentity>) {
+  /** @param options - Of both sets; `ca` are the usual ones. */
+  constructor(options: Omit<DispatcherOptions, 'clientCertificate'>) {
     this.#options = options;
   }
 
@@ -41,7 +41,11 @@ export class Connections {
     if (this.#own?.digest !== digest) {
       // Requests that are under way on the old set end there.
       void this.#own?.dispatcher.close();
-      const dispatcher = createDispatcher({ ...this.#options, ca, clientCertificate });
+      const dispatcher = createDispatcher({
+        ...this.#options,
+        ...(ca !== undefined && { ca }),
+        clientCertificate,
+      });
       this.#own = { digest, dispatcher };
     }
     return this.#own.dispatcher;

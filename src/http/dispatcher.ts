@@ -1,15 +1,14 @@
 import { createSecureContext } from 'node:tls';
 import type { Dispatcher } from 'undici';
 import type { DurationMs } from '../clock.ts';
-import { readCaBundle } from './ca-bundle.ts';
 import { type Environment, proxyFromEnvironment } from './proxy.ts';
 import { Agent, Client, Pool, ProxyAgent } from './undici.ts';
 
 /** Input of {@link createDispatcher}. */
 export interface DispatcherOptions {
   /**
-   * Where `AWS_CA_BUNDLE`, `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` are read. Nothing is
-   * read from `process.env`. Default is `{}`.
+   * Where `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` are read. Nothing is read from
+   * `process.env`. Default is `{}`.
    */
   readonly env?: Environment | undefined;
   /** How long a connection may take, TLS included. Default is 1 s. */
@@ -21,7 +20,7 @@ export interface DispatcherOptions {
   readonly keepAlive?: DurationMs | undefined;
   /** Connections to one origin at most; further requests queue. Default is 64. */
   readonly connections?: number | undefined;
-  /** PEM certificates to trust instead of `AWS_CA_BUNDLE` and the system's roots. */
+  /** PEM certificates to trust instead of the system's roots. */
   readonly ca?: string | undefined;
   /** PEM certificate and key to present to servers that ask for one. Default is none. */
   readonly clientCertificate?: { readonly cert: string; readonly key: string } | undefined;
@@ -34,12 +33,11 @@ const DEFAULT_CONNECTIONS = 64;
 /**
  * A pool of keep-alive HTTP/1.1 connections for the calls that leave the node.
  *
- * `AWS_CA_BUNDLE` takes the place of the system's roots, as in every AWS SDK. Which origins go
- * through a proxy says {@link proxyFromEnvironment}; undici's own `EnvHttpProxyAgent` is not
- * used because it knows no CIDR blocks (clusters exempt their service range with one), sends
- * loopback to the proxy, and applies `HTTP_PROXY` to `https:`.
+ * Which origins go through a proxy says {@link proxyFromEnvironment}; undici's own
+ * `EnvHttpProxyAgent` is not used because it knows no CIDR blocks (clusters exempt their service
+ * range with one), sends loopback to the proxy, and applies `HTTP_PROXY` to `https:`.
  *
- * @throws CaBundleError, ProxyUrlError naming the variable that cannot be used.
+ * @throws ProxyUrlError naming the variable that cannot be used.
  */
 export function createDispatcher(options: DispatcherOptions = {}): Dispatcher {
   const {
@@ -47,7 +45,7 @@ export function createDispatcher(options: DispatcherOptions = {}): Dispatcher {
     connectTimeout = DEFAULT_CONNECT_TIMEOUT,
     keepAlive = DEFAULT_KEEP_ALIVE,
     connections = DEFAULT_CONNECTIONS,
-    ca = readCaBundle(env),
+    ca,
     clientCertificate,
   } = options;
   // One context for all connections: parsing a hundred roots anew for each would be felt.

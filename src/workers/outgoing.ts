@@ -13,8 +13,8 @@ let connections: Connections | undefined;
 /** The connections of this thread, shared by all its tasks. */
 export function outgoing(identity?: TlsIdentity): Dispatcher {
   if (connections === undefined) {
-    const { environment: env, connectTimeout } = settings();
-    connections = new Connections({ env, connectTimeout, connections: CONNECTIONS });
+    const { environment: env, caBundle: ca, connectTimeout } = settings();
+    connections = new Connections({ env, ca, connectTimeout, connections: CONNECTIONS });
   }
   return connections.to(identity);
 }

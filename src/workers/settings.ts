@@ -15,8 +15,10 @@ export interface WorkerSettings {
   readonly attemptTimeout: DurationMs;
   /** Said of this program in each call. */
   readonly userAgent: string;
-  /** The proxy and CA variables of the broker's environment that outgoing calls follow. */
+  /** The proxy variables of the broker's environment that outgoing calls follow. */
   readonly environment: Readonly<Record<string, string>>;
+  /** Certificates (PEM) that outgoing calls trust instead of the system's roots. */
+  readonly caBundle: string | undefined;
   /** Where the thread gives its signs of life. */
   readonly heartbeats: SharedArrayBuffer;
 }
@@ -29,7 +31,6 @@ const TRANSPORT_VARIABLES: readonly string[] = [
   'http_proxy',
   'NO_PROXY',
   'no_proxy',
-  'AWS_CA_BUNDLE',
 ];
 
 /** Picks what {@link WorkerSettings.environment} holds out of a process environment. */

@@ -1,12 +1,15 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { rmSync, writeFileSync } from 'node:fs';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
 import { createCredentialsLoader } from '../../src/eks-auth/load-node-credentials.ts';
+import { READ_TIMEOUT } from '../../src/read-file.ts';
 import { createAuthority } from '../support/certificates.ts';
 import { startProxy } from '../support/connect-proxy.ts';
+import { ManualClock } from '../support/manual-clock.ts';
 import { answerWith, startServer } from './eks-auth-server.ts';
 import { startImds } from './imds-server.ts';
 
@@ -156,8 +159,8 @@ async function behindProxy(t: Test, host: 'sts.test' | 'sso.test') {
     environment: {
       HTTPS_PROXY: proxy.url,
       HTTP_PROXY: proxy.url,
-      AWS_CA_BUNDLE: authority.path,
     },
+    caBundle: authority.pem,
   });
   return { aws, proxy, imds, variables, load };
 }
@@ -249,4 +252,64 @@ sso_role_name = node
   });
   t.match(await load(), { accessKeyId: 'ASIASSO', remote: false });
   t.strictSame(proxy.asked, ['sso.test:443']);
+});
+
+t.test('a file that hangs keeps one thread, and is named', async (t) => {
+  for (const [variable, more] of [
+    ['AWS_SHARED_CREDENTIALS_FILE', {}],
+    ['AWS_CONFIG_FILE', {}],
+    ['AWS_WEB_IDENTITY_TOKEN_FILE', { AWS_ROLE_ARN: 'arn:aws:iam::111122223333:role/node' }],
+    [
+      'AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE',
+      { AWS_CONTAINER_CREDENTIALS_FULL_URI: 'http://127.0.0.1:1/' },
+    ],
+  ] as const) {
+    await t.test(variable, async (t) => {
+      const folder = t.testdir({ other: 'read' });
+      const file = join(folder, 'file');
+      // A pipe that nobody writes to.
+      await promisify(execFile)('mkfifo', [file]);
+      environment(t, { ...NO_IMDS, ...more, HOME: folder, [variable]: file });
+      const clock = new ManualClock();
+      const load = createCredentialsLoader({ warn: t.fail, clock });
+      // More often than there are threads for files and for looking names up.
+      for (let time = 0; time < 6; time += 1) {
+        const loading = load();
+        const failing = t.rejects(loading, {
+          message: `${file} cannot be read: not within 2000 ms`,
+        });
+        // The other files are not there: only this one is waited for then.
+        while (clock.pending !== 1) await new Promise(setImmediate);
+        await clock.advance(READ_TIMEOUT);
+        await failing;
+      }
+      t.equal(await readFile(join(folder, 'other'), 'utf8'), 'read', 'others go on');
+      // Lets go of the thread that reads.
+      await writeFile(file, '');
+    });
+  }
+});
+
+t.test('credentials of the environment need no file', async (t) => {
+  const HOME = t.testdir({});
+  await promisify(execFile)('mkfifo', [join(HOME, 'pipe')]);
+  environment(t, {
+    ...NO_IMDS,
+    HOME,
+    AWS_SHARED_CREDENTIALS_FILE: join(HOME, 'pipe'),
+    AWS_ACCESS_KEY_ID: 'AKIAENV',
+    AWS_SECRET_ACCESS_KEY: 'example',
+  });
+  t.match(await createCredentialsLoader({ warn: t.fail })(), { accessKeyId: 'AKIAENV' });
+});
+
+t.test('what was read of a file is what the chain uses: it reads nothing itself', async (t) => {
+  const HOME = t.testdir({});
+  const file = join(HOME, 'pipe');
+  await promisify(execFile)('mkfifo', [file]);
+  environment(t, { ...NO_IMDS, HOME, AWS_SHARED_CREDENTIALS_FILE: file });
+  const loading = createCredentialsLoader({ warn: t.fail })();
+  // A second read would wait for a second writer.
+  await writeFile(file, profile('AKIAPIPE'));
+  t.match(await loading, { accessKeyId: 'AKIAPIPE' });
 });

@@ -17,25 +17,15 @@ function connections(t: T, options: DispatcherOptions) {
 
 const post = (origin: string) => ({ origin, path: '/', method: 'POST', body: '{}' });
 
-t.test('AWS_CA_BUNDLE takes the place of the usual roots', async (t) => {
+t.test('given certificates take the place of the usual roots', async (t) => {
   const authority = createAuthority(t);
   const server = await startServer(t, authority.issue('server'));
-  const trusting = connections(t, { env: { AWS_CA_BUNDLE: authority.path } });
+  const trusting = connections(t, { ca: authority.pem });
   t.match(await exchange(trusting, post(server.url), LIMITS), { status: 200 });
 
   await t.rejects(exchange(connections(t, {}), post(server.url), LIMITS), {
     code: /UNABLE_TO_(VERIFY_LEAF_SIGNATURE|GET_ISSUER_CERT_LOCALLY)|SELF_SIGNED_CERT_IN_CHAIN/,
   });
-});
-
-t.test('a CA that is given takes the place of the bundle', async (t) => {
-  const api = createAuthority(t, 'api');
-  const server = await startServer(t, api.issue('server'));
-  const env = { AWS_CA_BUNDLE: createAuthority(t, 'other').path };
-  t.match(await exchange(connections(t, { env, ca: api.pem }), post(server.url), LIMITS), {
-    status: 200,
-  });
-  await t.rejects(exchange(connections(t, { env }), post(server.url), LIMITS));
 });
 
 t.test('the name in the certificate must be the host', async (t) => {
@@ -60,18 +50,6 @@ t.test('a client certificate is presented to a server that asks', async (t) => {
   const known = connections(t, { ...trusting, clientCertificate });
   t.match(await exchange(known, post(server.url), LIMITS), { status: 200 });
   await t.rejects(exchange(connections(t, trusting), post(server.url), LIMITS));
-});
-
-t.test('a bundle that cannot be used is named', async (t) => {
-  const folder = t.testdir({ empty: '', 'bad.pem': '-----BEGIN CERTIFICATE-----\nnonsense\n' });
-  const bundle = (path: string) => () => createDispatcher({ env: { AWS_CA_BUNDLE: path } });
-  t.throws(bundle(`${folder}/missing`), {
-    code: 'ERR_CA_BUNDLE',
-    message: /^AWS_CA_BUNDLE: cannot read .*missing/,
-  });
-  t.throws(bundle(`${folder}/empty`), { message: /^AWS_CA_BUNDLE: no certificate in .*empty/ });
-  t.throws(bundle(`${folder}/bad.pem`), { message: /^AWS_CA_BUNDLE: no certificate in .*bad/ });
-  t.doesNotThrow(bundle(''));
 });
 
 // Loopback is never reached by proxy, so these ask for a host that only the proxy knows.

@@ -161,11 +161,10 @@ t.test('threads get the variables of outgoing calls, and no others', async (t) =
       HTTPS_PROXY: 'http://proxy:3128',
       no_proxy: 'localhost',
       NO_PROXY: '',
-      AWS_CA_BUNDLE: '/ca.pem',
       AWS_SECRET_ACCESS_KEY: 'example',
       PATH: '/bin',
     }),
-    { HTTPS_PROXY: 'http://proxy:3128', no_proxy: 'localhost', AWS_CA_BUNDLE: '/ca.pem' },
+    { HTTPS_PROXY: 'http://proxy:3128', no_proxy: 'localhost' },
   );
 });
 

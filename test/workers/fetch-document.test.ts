@@ -134,6 +134,6 @@ t.test('whom it is fetched from, and as whom', async (t) => {
     { failure: /certificate/i },
     'one CA is good for its own server alone',
   );
-  const outside = await startPool(t, { environment: { AWS_CA_BUNDLE: authority.path } });
-  t.ok((await outside.fetchDocument({ url, timeout: TIMEOUT })).document, 'AWS_CA_BUNDLE');
+  const outside = await startPool(t, { caBundle: authority.pem });
+  t.ok((await outside.fetchDocument({ url, timeout: TIMEOUT })).document, 'of AWS_CA_BUNDLE');
 });

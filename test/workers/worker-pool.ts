@@ -23,6 +23,7 @@ export async function startPool(
       attemptTimeout: 10_000,
       userAgent: 'test',
       environment: {},
+      caBundle: undefined,
       ...settings,
     },
     ...options,

@@ -1,9 +1,9 @@
 import { once } from 'node:events';
 import { Command } from 'commander';
 import { addServerOptions, serverConfig, unknownVariables } from '../config/server-options.ts';
-import { readCaBundle } from '../http/ca-bundle.ts';
 import type { Log } from '../telemetry/log.ts';
 import { requireUsableEnvironment } from './aws-environment.ts';
+import { endProcess } from './end-process.ts';
 import { SERVER_UID_VARIABLE } from './initialize.ts';
 
 /** Exit status after an unexpected error (EX_SOFTWARE of sysexits.h). */
@@ -28,9 +28,8 @@ export function serverCommand(): Command {
       exitOnUnexpected(log);
       const unknown = unknownVariables(command, process.env, [SERVER_UID_VARIABLE]);
       if (unknown.length > 0) log.warn({ names: unknown }, 'variables that no flag reads');
+      let code = 0;
       try {
-        // Every call would fail without it, so the broker does not start.
-        readCaBundle(process.env);
         const signal = stopSignal();
         const broker = await startBroker({
           config,
@@ -43,11 +42,11 @@ export function serverCommand(): Command {
         await broker.stop();
       } catch (error) {
         log.fatal({ reason: (error as Error).message }, 'startup failed');
-        process.exitCode = 1;
+        code = 1;
       }
       log.flush();
       // Whatever is still pending by now must not keep the process, or its port.
-      process.exit();
+      endProcess(code);
     });
 }
 
@@ -59,7 +58,7 @@ function exitOnUnexpected(log: Log): void {
   const exit = (error: unknown) => {
     log.fatal({ err: error }, 'unexpected error; exiting');
     log.flush();
-    process.exit(UNEXPECTED);
+    endProcess(UNEXPECTED);
   };
   process.on('uncaughtException', exit);
   process.on('unhandledRejection', exit);

@@ -32,6 +32,7 @@ export function callPath(context: BrokerContext): CallPath {
       clock,
     }),
     rotate: config.rotateCredentials,
+    onReplaced: () => queue.credentialsReplaced(),
   });
   stops.defer(() => credentials.stop());
   const caller = new EksAuthCaller({
@@ -44,7 +45,7 @@ export function callPath(context: BrokerContext): CallPath {
     },
   });
   const pace = new CallPace(clock, config.maxCallQps);
-  const queue = new CallQueue(clock, pace, config.maxServiceQps);
+  const queue: CallQueue = new CallQueue(clock, pace, config.maxServiceQps);
   stops.defer(() => queue.stop());
   return { workers, credentials, caller, pace, queue };
 }

@@ -38,6 +38,8 @@ export interface AssumeRoleFailure {
   readonly retryAfterMs?: DurationMs;
   /** The node's clock is off; the next call is signed by the service's time. */
   readonly clockSkew?: boolean;
+  /** It was signed with credentials that the node has replaced since; the next call has others. */
+  readonly credentialsReplaced?: boolean;
 }
 
 /** An answer with status 200 in which a field is missing or unusable. */

@@ -34,6 +34,8 @@ export interface NodeCredentialsOptions {
   readonly load: LoadCredentials;
   /** Load them every minute (`--rotate-credentials`). Default: `false`. */
   readonly rotate?: boolean | undefined;
+  /** Called when other credentials than before have been loaded. Default: nothing. */
+  readonly onReplaced?: (() => void) | undefined;
 }
 
 /** Credentials are replaced when less than this is left, as in the SDKs. */
@@ -43,6 +45,8 @@ const ROTATION_INTERVAL: DurationMs = 60_000;
 const MIN_LOAD_INTERVAL: DurationMs = 1_000;
 /** Time-out of a load; long enough for a slow IMDS or a credential process. */
 const LOAD_TIMEOUT: DurationMs = 15_000;
+/** How long others are looked for after {@link NodeCredentialsKeeper.refresh}: as clients wait. */
+const WANTED_FOR: DurationMs = 2_000;
 
 /**
  * The node's credentials, kept on the main thread for the whole process.
@@ -54,6 +58,7 @@ export class NodeCredentialsKeeper {
   readonly #clock: Clock;
   readonly #load: LoadCredentials;
   readonly #rotate: boolean;
+  readonly #onReplaced: () => void;
   #current: LoadedCredentials | undefined;
   #failure: NodeCredentialsError | undefined;
   #loading: Promise<void> | undefined;
@@ -61,11 +66,15 @@ export class NodeCredentialsKeeper {
   #source = '';
   #lastLoad: DurationMs = Number.NEGATIVE_INFINITY;
   #rotation: Timer | undefined;
+  /** Until when others than the current ones are looked for, and the next look that is not due. */
+  #wantedUntil: DurationMs = Number.NEGATIVE_INFINITY;
+  #nextLook: Timer | undefined;
 
   constructor(options: NodeCredentialsOptions) {
     this.#clock = options.clock;
     this.#load = options.load;
     this.#rotate = options.rotate ?? false;
+    this.#onReplaced = options.onReplaced ?? (() => undefined);
   }
 
   /** Starts to load the credentials every minute, if `rotate` is set. */
@@ -79,10 +88,11 @@ export class NodeCredentialsKeeper {
     this.#rotation.unref();
   }
 
-  /** Stops what {@link start} has started. */
+  /** Stops what {@link start} has started; no more credentials are looked for. */
   stop(): void {
     this.#clock.clearTimeout(this.#rotation);
     this.#rotation = undefined;
+    this.#wanted(Number.NEGATIVE_INFINITY);
   }
 
   /** The current credentials; `undefined` if there are none or they have expired. */
@@ -116,13 +126,22 @@ export class NodeCredentialsKeeper {
     return known;
   }
 
+  /** Whether calls that are signed now are signed with these. */
+  isCurrent(credentials: NodeCredentials): boolean {
+    return isSame(credentials, this.current);
+  }
+
   /**
    * Loads the credentials again, for instance after EKS Auth has rejected them, but at most once per
    * second; concurrent calls share a load. Returns the current ones if the load fails or is not due.
    *
+   * Whoever rotates them may not have written the new ones yet: unless others are found, there are
+   * further loads for two seconds, each as soon as it may be.
+   *
    * @throws NodeCredentialsError if there are none.
    */
   async refresh(): Promise<NodeCredentials> {
+    this.#wanted(this.#clock.elapsed() + WANTED_FOR);
     await this.#reload();
     const known = this.current;
     if (known !== undefined) return known;
@@ -136,8 +155,29 @@ export class NodeCredentialsKeeper {
     this.#lastLoad = now;
     this.#loading = this.#loadOnce().finally(() => {
       this.#loading = undefined;
+      this.#lookAgain();
     });
     return this.#loading;
+  }
+
+  #wanted(until: DurationMs): void {
+    this.#wantedUntil = until;
+    this.#clock.clearTimeout(this.#nextLook);
+    this.#nextLook = undefined;
+    this.#lookAgain();
+  }
+
+  /** Loads them as soon as that may be, while others are looked for. */
+  #lookAgain(): void {
+    const due = Math.max(this.#clock.elapsed(), this.#lastLoad + MIN_LOAD_INTERVAL);
+    if (this.#loading !== undefined || this.#nextLook !== undefined || due > this.#wantedUntil) {
+      return;
+    }
+    this.#nextLook = this.#clock.setTimeout(() => {
+      this.#nextLook = undefined;
+      void this.#reload();
+    }, due - this.#clock.elapsed());
+    this.#nextLook.unref();
   }
 
   async #loadOnce(): Promise<void> {
@@ -149,13 +189,21 @@ export class NodeCredentialsKeeper {
         }),
       );
       this.#failure = undefined;
-      if (!this.#isBeingRewritten(loaded)) this.#current = loaded;
+      if (!this.#isBeingRewritten(loaded)) this.#take(loaded);
     } catch (cause) {
       this.#failure = new NodeCredentialsError(
         `no AWS credentials on this node: ${scrub(cause instanceof Error ? cause.message : String(cause))}`,
         { cause },
       );
     }
+  }
+
+  #take(loaded: LoadedCredentials): void {
+    const before = this.#current;
+    this.#current = loaded;
+    if (isSame(loaded, before)) return;
+    this.#wanted(Number.NEGATIVE_INFINITY);
+    this.#onReplaced();
   }
 
   /**
@@ -175,4 +223,12 @@ export class NodeCredentialsKeeper {
     work.then(resolve, reject);
     return promise.finally(() => this.#clock.clearTimeout(timer));
   }
+}
+
+function isSame(credentials: NodeCredentials, others: NodeCredentials | undefined): boolean {
+  return (
+    credentials.accessKeyId === others?.accessKeyId &&
+    credentials.secretAccessKey === others.secretAccessKey &&
+    credentials.sessionToken === others.sessionToken
+  );
 }

@@ -141,6 +141,11 @@ export class CallPace {
     else if (result === 'failed' && !(earlier && this.#mode === 'recovering')) this.#failed(now);
   }
 
+  /** What calls fail for may be over: while they fail, the next one may start at once. */
+  allowProbe(): void {
+    if (this.#mode === 'failing') this.#earliest = 0;
+  }
+
   #answered(now: MonotonicMs): void {
     this.#failures = 0;
     this.#answers.push(now);

@@ -32,6 +32,11 @@ export interface Turn {
 export interface TurnLimits {
   /** Earliest start, for a call that backs off. Default: at once. */
   readonly notBefore?: MonotonicMs | undefined;
+  /**
+   * For a call that backs off because of the node's credentials: when it failed. It starts at once
+   * if the node has got others since. Default: it backs off for something else.
+   */
+  readonly rejectedAt?: MonotonicMs | undefined;
   /** The latest start: after it the call fails. */
   readonly deadline: MonotonicMs;
   /** Removes the call from the queue; one that has started goes on. Default: none. */
@@ -52,7 +57,8 @@ export class QueueFullError extends Error {
 
 interface Waiting {
   readonly turn: Turn;
-  readonly notBefore: MonotonicMs;
+  notBefore: MonotonicMs;
+  readonly rejectedAt: MonotonicMs | undefined;
   readonly start: (call: PacedCall) => void;
   /** Fails the call with a {@link TurnExpiredError}. */
   readonly expire: (reason: string) => void;
@@ -77,6 +83,8 @@ export class CallQueue {
   #arrivals = 0;
   #timer: Timer | undefined;
   #stopped = false;
+  /** When the node got other credentials. */
+  #credentialsAt: MonotonicMs = Number.NEGATIVE_INFINITY;
 
   /**
    * @param renewalQps - Renewals per second, more than 0; urgent ones do not count.
@@ -180,6 +188,21 @@ export class CallQueue {
     this.#advance();
   }
 
+  /**
+   * The node has got other credentials: calls that failed for the earlier ones are made again at
+   * once. If EKS Auth has not answered any of late, one of them finds out whether it does now.
+   */
+  credentialsReplaced(): void {
+    this.#credentialsAt = this.#clock.elapsed();
+    for (const priority of ORDER) {
+      for (const waiting of this.#waiting[priority]) {
+        if (waiting.rejectedAt !== undefined) waiting.notBefore = this.#credentialsAt;
+      }
+    }
+    this.#pace.allowProbe();
+    this.#advance();
+  }
+
   /** Starts no more calls: those that wait, and those to come, fail with a TurnExpiredError. */
   stop(): void {
     this.#stopped = true;
@@ -190,7 +213,10 @@ export class CallQueue {
   }
 
   /** Resolves when the call may start; from then on it counts as in progress. */
-  #wait(turn: Turn, { notBefore = 0, deadline, signal }: TurnLimits): Promise<PacedCall> {
+  #wait(turn: Turn, limits: TurnLimits): Promise<PacedCall> {
+    const { deadline, signal, rejectedAt } = limits;
+    const replaced = rejectedAt !== undefined && rejectedAt < this.#credentialsAt;
+    const notBefore = replaced ? 0 : (limits.notBefore ?? 0);
     if (this.#stopped) return Promise.reject(new TurnExpiredError(STOPPING));
     if (signal?.aborted) return Promise.reject(new TurnExpiredError('its session has ended'));
     if (this.waiting >= MAX_WAITING) {
@@ -198,7 +224,7 @@ export class CallQueue {
     }
     const { promise, resolve, reject } = Promise.withResolvers<PacedCall>();
     const expire = (reason: string) => reject(new TurnExpiredError(reason));
-    const waiting: Waiting = { turn, notBefore, start: resolve, expire };
+    const waiting: Waiting = { turn, notBefore, rejectedAt, start: resolve, expire };
     this.#enqueue(waiting);
     const leave = (reason: string) => {
       const queue = this.#waiting[turn.priority];

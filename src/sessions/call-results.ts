@@ -8,8 +8,11 @@ export class CallResults {
   /** Sessions that got wrong answers, since the last correct answer for any session. */
   readonly #mismatched = new Set<string>();
 
-  /** What the outcome of a call for a session says about the service. */
-  of({ key }: Pick<Session, 'key'>, outcome: RoleCredentials | FetchFailure): CallResult {
+  /** What the outcome of a call for a session says about the service; undefined: nothing. */
+  of(
+    { key }: Pick<Session, 'key'>,
+    outcome: RoleCredentials | FetchFailure,
+  ): CallResult | undefined {
     if (!('kind' in outcome)) {
       this.#mismatched.clear();
       return 'answered';
@@ -21,7 +24,7 @@ export class CallResults {
   }
 }
 
-function resultOf({ kind, status }: FetchFailure): CallResult {
+function resultOf({ kind, status, credentialsReplaced }: FetchFailure): CallResult | undefined {
   switch (kind) {
     // Without a status the request never reached EKS Auth, and the next one will not either.
     case 'request':
@@ -30,7 +33,9 @@ function resultOf({ kind, status }: FetchFailure): CallResult {
       return 'throttled';
     case 'service':
     case 'network':
+      return 'failed';
     case 'node-credentials':
+      return credentialsReplaced === true ? undefined : 'failed';
     // An unreadable answer says nothing about the session, but something is wrong with the service.
     case 'malformed':
       return 'failed';

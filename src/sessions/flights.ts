@@ -11,6 +11,7 @@ import {
   type CallQueue,
   QueueFullError,
   TurnExpiredError,
+  type TurnLimits,
 } from './call-queue.ts';
 import { CallResults } from './call-results.ts';
 import { type FetchFailure, isTransient } from './failure.ts';
@@ -127,6 +128,7 @@ export class Flights {
     let live: LiveToken | undefined = first;
     let overtaken = new OvertakenCalls();
     let pause = 0;
+    let rejectedAt: MonotonicMs | undefined;
     for (let number = 1; ; number += 1) {
       const claim = await this.#claim(session, flight, deadline);
       if (claim?.kind === 'kept') {
@@ -137,7 +139,8 @@ export class Flights {
       if (claim !== undefined) session.fetchVersion = claim.version;
       const attempt: Attempt = { live, number, trace: flight.trace, overtaken };
       const notBefore = clock.elapsed() + pause;
-      const outcome = await this.#attempt(session, attempt, flight, { notBefore, deadline });
+      const limits = { notBefore, rejectedAt, deadline };
+      const outcome = await this.#attempt(session, attempt, flight, limits);
       if (!('kind' in outcome)) {
         return { ok: true, role: outcome, live, kept: this.#keep(session, outcome, claim) };
       }
@@ -153,9 +156,11 @@ export class Flights {
         live = next;
         overtaken = new OvertakenCalls();
         pause = 0;
+        rejectedAt = undefined;
         continue;
       }
       pause = this.#pause(number, outcome);
+      rejectedAt = outcome.kind === 'node-credentials' ? clock.elapsed() : undefined;
       const over =
         clock.elapsed() + pause >= deadline ||
         // The session is still served, so its renewal is retried by a later flight.
@@ -202,7 +207,8 @@ export class Flights {
     return kept;
   }
 
-  #pause(attempt: number, { kind, retryAfterMs }: FetchFailure): DurationMs {
+  #pause(attempt: number, { kind, retryAfterMs, credentialsReplaced }: FetchFailure): DurationMs {
+    if (credentialsReplaced === true) return 0;
     // After a throttle the queue slows calls down.
     if (kind === 'throttled') return Math.min(retryAfterMs ?? 0, MAX_BACKOFF);
     const longest = Math.min(MAX_BACKOFF, INITIAL_BACKOFF * 2 ** (attempt - 1));
@@ -214,7 +220,7 @@ export class Flights {
     session: Session,
     attempt: Attempt,
     flight: Flight,
-    limits: { readonly notBefore: MonotonicMs; readonly deadline: MonotonicMs },
+    limits: TurnLimits,
   ): Promise<RoleCredentials | FetchFailure> {
     const { queue, clock } = this.#options;
     const { overtaken } = attempt;
@@ -285,7 +291,8 @@ export class Flights {
     outcome: AssumeRoleOutcome,
   ): RoleCredentials | FetchFailure {
     const value = this.#checked(session, outcome);
-    this.#options.queue.answeredLate(this.#results.of(session, value));
+    const result = this.#results.of(session, value);
+    if (result !== undefined) this.#options.queue.answeredLate(result);
     trace?.attempt(number, { ...value, times: outcome.times, server: outcome.server });
     return value;
   }
@@ -305,11 +312,12 @@ export class Flights {
   }
 
   /** The node's own credentials are rejected: tells the operator, the only one who can help. */
-  #reportNodeCredentials({ code, message, clockSkew }: FetchFailure): void {
+  #reportNodeCredentials(failure: FetchFailure): void {
+    const { code, message, clockSkew, credentialsReplaced } = failure;
+    // The next call has another time, or other credentials.
+    if (clockSkew === true || credentialsReplaced === true) return;
     const now = this.#options.clock.elapsed();
-    // A wrong clock is corrected by the next call.
-    if (clockSkew === true || now - this.#nodeCredentialsReportedAt < NODE_CREDENTIALS_INTERVAL)
-      return;
+    if (now - this.#nodeCredentialsReportedAt < NODE_CREDENTIALS_INTERVAL) return;
     this.#nodeCredentialsReportedAt = now;
     this.#options.log.error(
       { code, reason: message },

@@ -10,7 +10,10 @@ export interface EksAuthCallerOptions {
   /** Make the calls. */
   readonly workers: Pick<Workers, 'assumeRole'>;
   /** The node's own, to sign with. */
-  readonly credentials: Pick<NodeCredentialsKeeper, 'get' | 'refresh' | 'loadingFrom'>;
+  readonly credentials: Pick<
+    NodeCredentialsKeeper,
+    'get' | 'refresh' | 'isCurrent' | 'loadingFrom'
+  >;
   /** Looks up the node's region. */
   readonly region: () => Promise<string>;
   /** Called with the service's time after each answer of the service itself. */
@@ -70,6 +73,9 @@ export class EksAuthCaller {
       .catch(workerFailure);
     if (outcome.serviceTime !== undefined) this.#options.onServiceTime(outcome.serviceTime);
     if (!outcome.ok && outcome.failure.kind === 'node-credentials') {
+      if (!this.#options.credentials.isCurrent(credentials)) {
+        return { ...outcome, failure: { ...outcome.failure, credentialsReplaced: true } };
+      }
       // For the next call, also for a retry of this one.
       this.#options.credentials.refresh().catch(() => undefined);
     }

@@ -12,9 +12,13 @@ function keeper({ rotate = false } = {}) {
   const clock = new ManualClock();
   const loads: PromiseWithResolvers<LoadedCredentials>[] = [];
   let tell: ((source: string) => void) | undefined;
+  let replaced = 0;
   const credentials = new NodeCredentialsKeeper({
     clock,
     rotate,
+    onReplaced: () => {
+      replaced += 1;
+    },
     load: (onSource) => {
       tell = onSource;
       const load = Promise.withResolvers<LoadedCredentials>();
@@ -54,6 +58,7 @@ function keeper({ rotate = false } = {}) {
     ask,
     answer,
     begin,
+    replaced: () => replaced,
     asks: (source: string) => tell?.(source),
   };
 }
@@ -139,6 +144,51 @@ t.test('a refresh takes new ones, at most once a second', async (t) => {
   t.equal(loads.length, 3);
   await answer(new Error('being rewritten'));
   t.match(await failed, { accessKeyId: 'second' }, 'what is at hand is better than nothing');
+});
+
+t.test('after a refresh, others are looked for as soon as that may be', async (t) => {
+  const { clock, credentials, loads, of, answer, begin, replaced } = keeper();
+  await begin(of('first'));
+  t.equal(replaced(), 1);
+  const signedWith = await credentials.get();
+  await clock.advance(300);
+  await credentials.refresh();
+  await clock.advance(699);
+  t.equal(loads.length, 1);
+  await clock.advance(1);
+  t.equal(loads.length, 2, 'a second after the load before');
+  await answer(of('first'));
+  t.equal(replaced(), 1);
+  t.ok(credentials.isCurrent(signedWith), 'nobody has written others yet');
+  await clock.advance(1_000);
+  t.equal(loads.length, 3);
+  await answer(of('second'));
+  t.equal(replaced(), 2);
+  t.notOk(credentials.isCurrent(signedWith));
+  await clock.advance(MINUTE);
+  t.equal(loads.length, 3, 'and no longer than that');
+  t.equal(clock.pending, 0);
+});
+
+t.test('nor are they looked for when nobody waits any more', async (t) => {
+  const { clock, credentials, loads, of, answer, begin, replaced } = keeper();
+  await begin(of('first'));
+  await clock.advance(500);
+  await credentials.refresh();
+  await clock.advance(500);
+  await answer(new Error('being rewritten'));
+  await clock.advance(1_000);
+  await answer(of('first'));
+  await clock.advance(MINUTE);
+  t.equal(loads.length, 3, 'after two seconds');
+  void credentials.refresh();
+  t.equal(loads.length, 4);
+  credentials.stop();
+  await answer(of('first'));
+  await clock.advance(MINUTE);
+  t.equal(loads.length, 4, 'or after the end');
+  t.equal(replaced(), 1);
+  t.equal(clock.pending, 0);
 });
 
 t.test('expired ones are never given out', async (t) => {

@@ -121,21 +121,23 @@ for (const [how, code] of [
 t.test('a file that is replaced while its old credentials end', { buffered: true }, async (t) => {
   const cluster = await startCluster(t);
   const { node } = cluster.simulator;
-  cluster.associate('web', 'api', 'batch', 'mail');
+  cluster.associate('web', 'batch', 'mail');
   const file = await brokerWithFile(t, cluster);
   file.write(node.rotate());
   const broker = await file.start();
   t.equal((await ask(broker, cluster.pod('web').token)).status, 200);
-  const old = node.credentials.accessKeyId;
-  // Files are read once a second at most: they may be read when the next call is refused.
-  await pause(1_000);
-  file.write(node.rotate());
-  node.revoke(old);
-  const { status, took } = await ask(broker, cluster.pod('api').token);
-  t.equal(status, 200, `the first who asks is served, ${Math.round(took)} ms`);
-  const statuses = cluster.calls('api').map((call) => call.status);
-  t.equal(statuses.at(-1), 200);
-  t.ok(statuses.length <= 6, `${statuses}`);
+  // Files are read once a second at most. When the second call is refused, that is not over yet.
+  for (const account of ['first', 'second', 'third']) {
+    cluster.associate(account);
+    const old = node.credentials.accessKeyId;
+    file.write(node.rotate());
+    node.revoke(old);
+    const { status, took } = await ask(broker, cluster.pod(account).token);
+    t.equal(status, 200, `who asks is served at the first try, ${Math.round(took)} ms`);
+    const statuses = cluster.calls(account).map((call) => call.status);
+    t.equal(statuses.at(-1), 200);
+    t.ok(statuses.length <= 6, `${statuses}`);
+  }
 
   // Writers that do not replace files in one step leave this to be read for a moment.
   for (const [account, left] of [

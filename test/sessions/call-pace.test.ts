@@ -182,6 +182,23 @@ t.test('what fails while it recovers', async (t) => {
   });
 });
 
+t.test('what failed may be tried again at once', async (t) => {
+  const clock = new ManualClock();
+  const pace = new CallPace(clock);
+  for (let call = 0; call < 10; call += 1) pace.ended('failed');
+  t.equal(startAll(pace, clock).length, 0);
+  pace.allowProbe();
+  const [probe] = startAll(pace, clock);
+  t.equal(startAll(pace, clock).length, 0, 'by one call');
+  t.equal(pace.earliest - clock.elapsed(), 2_000);
+  pace.ended('failed', probe);
+  t.equal(startAll(pace, clock).length, 0);
+  const throttled = new CallPace(clock);
+  throttled.ended('throttled');
+  throttled.allowProbe();
+  t.equal(startAll(throttled, clock).length, 0, 'a quota is none the larger for it');
+});
+
 t.test("the operator's limit holds while it recovers", async (t) => {
   const clock = new ManualClock();
   const pace = new CallPace(clock, 2);

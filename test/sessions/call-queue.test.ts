@@ -140,6 +140,43 @@ t.test('a call that backs off lets the others go first', async (t) => {
   t.same(order, ['now', 'later']);
 });
 
+t.test('a call that backs off because of credentials starts when there are others', async (t) => {
+  const { clock, pace, queue } = queueOf();
+  const started: string[] = [];
+  const run = (name: string, rejectedAt?: number) =>
+    queue.run(
+      queue.turn('foreground'),
+      { notBefore: clock.elapsed() + 1_000, rejectedAt, deadline: 60_000 },
+      async () => {
+        started.push(name);
+        return answered;
+      },
+    );
+  await clock.advance(10);
+  const all = [run('of credentials', clock.elapsed()), run('of the network')];
+  await clock.advance(500);
+  queue.credentialsReplaced();
+  await clock.advance(0);
+  t.strictSame(started, ['of credentials']);
+  all.push(run('before they came', clock.elapsed() - 1));
+  await clock.advance(0);
+  t.strictSame(started, ['of credentials', 'before they came']);
+  all.push(run('of these', clock.elapsed()));
+  await clock.advance(499);
+  t.equal(started.length, 2);
+  await clock.advance(1_000);
+  await Promise.all(all);
+
+  for (let i = 0; i < 10; i += 1) pace.ended('failed');
+  const waiting = queue.run(queue.turn('foreground'), { deadline: 60_000 }, async () => answered);
+  await clock.advance(1_000);
+  t.equal(queue.waiting, 1, 'nor at the pace of a service that fails');
+  queue.credentialsReplaced();
+  await waiting;
+  t.equal(pace.mode, 'recovering');
+  t.equal(clock.pending, 0);
+});
+
 t.test('a turn that does not come in time is given up', async (t) => {
   const { clock, pace, queue } = queueOf();
   for (let i = 0; i < 10; i += 1) pace.ended('failed');

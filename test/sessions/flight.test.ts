@@ -1,6 +1,11 @@
 import t from 'tap';
 import { SessionsHarness } from '../support/sessions-harness.ts';
 
+const REJECTED = {
+  kind: 'node-credentials',
+  code: 'UnrecognizedClientException',
+  status: 403,
+} as const;
 const EXPIRED = { kind: 'token', code: 'ExpiredTokenException', status: 400 } as const;
 
 t.test('a call that is overtaken is made again, and its late answer still counts', async (t) => {
@@ -160,4 +165,39 @@ t.test('a failed call gives up the place that its session had kept', async (t) =
     h.calls.slice(0, 3).map(({ token }) => token),
     [first.token, failing.token, next.token],
   );
+});
+
+t.test("sessions wait for the node's new credentials, and for nothing else", async (t) => {
+  const h = new SessionsHarness();
+  const pending = Array.from({ length: 40 }, (_, index) =>
+    h.fetch(h.pod(`app-${index}`, `app-${index}-1`)),
+  );
+  await h.clock.advance(50);
+  const [late, ...others] = [...h.unanswered];
+  for (const call of others) call.fail(REJECTED);
+  h.auto = (call) => call.fail(REJECTED);
+  await h.clock.advance(900);
+  t.ok(h.calls.length <= 42, `${h.calls.length - 40} calls meanwhile`);
+  h.auto = (call) => call.grant();
+  h.queue.credentialsReplaced();
+  await h.clock.advance(1);
+  const granted = await Promise.all(pending.slice(1));
+  t.ok(granted.every(({ ok }) => ok));
+  late?.fail({ ...REJECTED, credentialsReplaced: true });
+  await h.clock.advance(1);
+  t.ok((await pending[0])?.ok, 'nor does who is told of the earlier ones after that');
+});
+
+t.test('what is told of earlier credentials says nothing about EKS Auth', async (t) => {
+  const h = new SessionsHarness();
+  const pending = Array.from({ length: 40 }, (_, index) =>
+    h.fetch(h.pod(`app-${index}`, `app-${index}-1`)),
+  );
+  await h.clock.advance(50);
+  h.auto = (call) => call.grant();
+  for (const call of [...h.unanswered]) call.fail({ ...REJECTED, credentialsReplaced: true });
+  t.equal(h.pace.mode, 'unlimited');
+  await h.clock.advance(0);
+  t.ok((await Promise.all(pending)).every(({ ok }) => ok));
+  t.equal(h.calls.length, 80);
 });

@@ -92,6 +92,8 @@ export class SessionsHarness {
     renewalQps = 3,
     random = (): number => 0,
     isLivePod = undefined as ((podUid: string) => boolean) | undefined,
+    /** What is between a flight and the simulated EKS Auth. */
+    through = (token: string, call: (token: string) => Promise<AssumeRoleOutcome>) => call(token),
   } = {}) {
     const { clock } = this;
     this.pace = new CallPace(clock);
@@ -101,7 +103,7 @@ export class SessionsHarness {
       clock,
       log,
       queue: this.queue,
-      assumeRole: (token) => this.#assumeRole(token),
+      assumeRole: (token) => through(token, (sent) => this.#assumeRole(sent)),
       obstacle: () => this.obstacle,
       audience: AUDIENCE,
       flightTimeout,

@@ -40,6 +40,7 @@ function setUp() {
         asked.credentials += 1;
         return answers.credentials();
       },
+      isCurrent: ({ accessKeyId }) => accessKeyId === `key-${asked.refreshed}`,
       refresh: () => {
         asked.refreshed += 1;
         return answers.credentials();
@@ -106,6 +107,25 @@ t.test('credentials that EKS Auth does not accept are read anew', async (t) => {
   await caller.assumeRole('a.b.c');
   t.match(tasks.at(-1), { credentials: { accessKeyId: 'key-1' } });
   t.equal(asked.refreshed, 1, 'other failures are no reason');
+});
+
+t.test('credentials that were replaced meanwhile are not read anew for it', async (t) => {
+  const { caller, tasks, asked, answers } = setUp();
+  answers.outcome = {
+    ok: false,
+    failure: { kind: 'node-credentials', code: 'ExpiredTokenException', message: '' },
+  };
+  // Both are signed with the same, and the first that is told has others loaded.
+  const outcomes = await Promise.all([caller.assumeRole('a.b.c'), caller.assumeRole('d.e.f')]);
+  t.match(tasks, [
+    { credentials: { accessKeyId: 'key-0' } },
+    { credentials: tasks[0]?.credentials },
+  ]);
+  t.match(outcomes, [
+    { failure: { credentialsReplaced: undefined } },
+    { failure: { code: 'ExpiredTokenException', credentialsReplaced: true } },
+  ]);
+  t.equal(asked.refreshed, 1);
 });
 
 t.test('threads that die under a call fail that call', async (t) => {

@@ -56,6 +56,7 @@ const shape = {
     serviceAccounts,
     hitsPerSecond: whole(1, 100_000),
     connections: whole(1, 1_000),
+    connectingPerSecond: whole(1, 10_000),
     newTokens: whole(1, 100_000),
     seconds,
   }),

@@ -1,11 +1,6 @@
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { RemotePod, RemoteSimulator } from '../../src/simulator/control-client.ts';
-import { freePort } from '../../src/simulator/free-port.ts';
 import { BrokenRunError } from '../harness/broken-run.ts';
 import { startBroker } from '../harness/broker.ts';
-import { ready, startChild } from '../harness/child.ts';
 import { inParallel } from '../harness/pods.ts';
 import { checkAnswers, type PodAnswer } from '../harness/right-answers.ts';
 import { scratchDirectory } from '../harness/scratch.ts';
@@ -14,6 +9,7 @@ import { type Address, tryOnce } from '../load/one-try.ts';
 import type { Bench } from '../scenario.ts';
 import { nginxVersion, startNginx } from '../servers/nginx.ts';
 import { NO_REDIS, redisVersion, startRedis } from '../servers/redis.ts';
+import { startBare } from '../servers/start-bare.ts';
 import type { HitServer, ServerName } from './hit-path-turn.ts';
 
 /** A server, and whose answers it has given before the load. */
@@ -112,26 +108,4 @@ export async function askAll(
     throw new BrokenRunError(`a pod was answered ${status}: ${failure ?? body}`);
   });
   return answers.filter((answer) => answer !== undefined);
-}
-
-async function startBare(bodies: Readonly<Record<string, string>>, core: number | undefined) {
-  const scratch = scratchDirectory('bare');
-  const file = join(scratch.path, 'bodies.json');
-  writeFileSync(file, JSON.stringify(bodies), { mode: 0o600 });
-  const program = fileURLToPath(new URL('../servers/bare.ts', import.meta.url));
-  const address = { host: '127.0.0.1', port: await freePort() };
-  const child = startChild([process.execPath, program, String(address.port), file], { core });
-  const [token = ''] = Object.keys(bodies);
-  await ready(child, 'the bare server', async () => {
-    const { status } = await tryOnce(address, token, { patience: 1_000 });
-    return status === 200;
-  });
-  return {
-    pid: child.pid,
-    address,
-    [Symbol.asyncDispose]: async () => {
-      await child[Symbol.asyncDispose]();
-      scratch[Symbol.dispose]();
-    },
-  };
 }

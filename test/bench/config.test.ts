@@ -29,6 +29,7 @@ t.test('what is wrong is named', async (t) => {
   const wrong = {
     'hit-path.rounds=0': /^hit-path\.rounds must be at least 1/,
     'hit-path.rounds=many': /^hit-path\.rounds must be a number/,
+    'burst.connectingPerSecond=0': /^burst\.connectingPerSecond must be at least 1/,
     'hit-path.runs=1': /^hit-path\.runs is not known/,
     'storm.quota.rate=-1': /^storm\.quota\.rate must be at least/,
     'density.combinations=[{"pods":1,"processes":1}]':

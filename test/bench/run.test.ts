@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import type { ScenarioResult } from '../../bench/report/results.ts';
 import { until } from '../support/until.ts';
 import { programHere, readResults, runBench, startBench } from './run-bench.ts';
 
@@ -15,6 +16,13 @@ const SMALL = [
 interface DensityRounds {
   variant: string;
   rounds: { first: { calls: number }; rotated: { calls: number } }[];
+}
+
+interface BurstFigures {
+  servers: ({ server: string } & Record<
+    'open' | 'connecting',
+    Record<'before' | 'during', { hits: number; p50: number; p999: number }>
+  >)[];
 }
 
 t.test('a run ends with figures in all forms', async (t) => {
@@ -58,6 +66,27 @@ t.test('a run ends with figures in all forms', async (t) => {
   t.match(page, /AssumeRoleForPodIdentity/, 'calls are in it');
   t.match(stdout, /traced: the figures have the cost/, 'figures are labelled');
   t.match(readFileSync(join(directory, 'report.html'), 'utf8'), /traced: the figures have/);
+});
+
+t.test('hits during a burst, of both kinds and beside the bare server', async (t) => {
+  const directory = t.testdir();
+  const { code, stderr } = await runBench([
+    ...['--quick', '--scenario', 'burst', '--set', 'burst.seconds=2'],
+    ...[...SOURCES, '--results', directory],
+  ]);
+  t.equal(code, 0, stderr);
+  const { scenarios } = readResults(directory);
+  const { servers } = (scenarios.burst as ScenarioResult).figures as BurstFigures;
+  t.same(
+    servers.map(({ server }) => server),
+    ['broker', 'bare'],
+  );
+  for (const { open, connecting } of servers) {
+    for (const { before, during } of [open, connecting]) {
+      t.ok(before.hits > 0 && during.hits > 0);
+      t.ok(during.p50 > 0 && during.p50 <= during.p999);
+    }
+  }
 });
 
 t.test('a run whose target answers wrongly has no figures', async (t) => {

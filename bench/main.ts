@@ -1,6 +1,7 @@
 import { constants } from 'node:os';
 import { relative } from 'node:path';
 import { BrokenRunError } from './harness/broken-run.ts';
+import { checkCanWrite } from './harness/can-write.ts';
 import { separateCores } from './harness/cores.ts';
 import { type CollectedTracing, startTracing, type TracePage } from './harness/tracing.ts';
 import { type BenchOptions, readOptions, USAGE } from './options.ts';
@@ -19,10 +20,21 @@ const USAGE_ERROR = 2;
 
 function optionsOrExit(): BenchOptions {
   try {
-    return readOptions(process.argv.slice(2));
+    const options = readOptions(process.argv.slice(2));
+    if (!options.help) checkResults(options.results);
+    return options;
   } catch (error) {
     process.stderr.write(`error: ${(error as Error).message}\n`);
     process.exit(USAGE_ERROR);
+  }
+}
+
+/** Before minutes are spent on what could not be kept. */
+function checkResults(directory: string): void {
+  try {
+    checkCanWrite(directory);
+  } catch (error) {
+    throw new TypeError(`--results ${directory} cannot be written to: ${(error as Error).message}`);
   }
 }
 
@@ -99,9 +111,9 @@ if (options.help) {
     process.once(signal, () => process.exit(128 + constants.signals[signal]));
   }
   try {
-    const tracing = options.trace ? await startTracing(options.results) : undefined;
+    const tracing = options.trace ? await startTracing() : undefined;
     show(await measure(options, tracing), options.results);
-    if (tracing !== undefined) showTraces(await tracing.finish());
+    if (tracing !== undefined) showTraces(await tracing.finish(options.results));
   } catch (error) {
     const { message, stack } = error as Error;
     const told = error instanceof BrokenRunError ? message : (stack ?? message);

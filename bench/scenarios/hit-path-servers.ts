@@ -3,7 +3,6 @@ import { BrokenRunError } from '../harness/broken-run.ts';
 import { startBroker } from '../harness/broker.ts';
 import { inParallel } from '../harness/pods.ts';
 import { checkAnswers, type PodAnswer } from '../harness/right-answers.ts';
-import { scratchDirectory } from '../harness/scratch.ts';
 import { startTracing } from '../harness/tracing.ts';
 import { type Address, tryOnce } from '../load/one-try.ts';
 import type { Bench } from '../scenario.ts';
@@ -62,8 +61,7 @@ export async function startServers(
   const answers = await start('broker');
   if (bench.tracing === undefined) {
     // The receiver is left open until the broker has sent its last spans.
-    const scratch = stack.use(scratchDirectory('traces'));
-    const tracing = await startTracing(scratch.path);
+    const tracing = await startTracing();
     stack.defer(() => tracing.close());
     await start('traced', { env: tracing.environment('default') });
   } else missing.push('no broker with traces beside one without: all are traced');

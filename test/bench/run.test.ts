@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { checkCanWrite } from '../../bench/harness/can-write.ts';
 import type { ScenarioResult } from '../../bench/report/results.ts';
 import { until } from '../support/until.ts';
 import { programHere, readResults, runBench, startBench } from './run-bench.ts';
@@ -117,7 +118,7 @@ t.test('an interrupted run leaves nothing behind', async (t) => {
   const directory = join(t.testdir(), 'none');
   const run = startBench([
     ...['--scenario', 'rotation', '--set', 'rotation.pods=4', '--set', 'rotation.seconds=3600'],
-    ...[...SOURCES, '--results', directory],
+    ...[...SOURCES, '--results', directory, '--trace'],
   ]);
   // Three brokers, and a process with their simulated EKSs.
   let started: number[] = [];
@@ -151,6 +152,29 @@ t.test('a wrong command line says which word', async (t) => {
   t.equal(code, 2);
   t.equal(stdout, '');
   t.equal(stderr, 'error: density.combinations must have at least one entry\n');
+});
+
+t.test('results that could not be written end a run before it begins', async (t) => {
+  const folder = t.testdir({ file: 'no folder' });
+  const places = [join(folder, 'file'), join(folder, 'file', 'below'), '/proc/results/below'];
+  for (const place of places) {
+    const { code, stdout, stderr } = await runBench([...SMALL, '--results', place]);
+    t.equal(code, 2, place);
+    t.equal(stdout, '');
+    t.ok(stderr.startsWith(`error: --results ${place} cannot be written to: E`), stderr);
+  }
+});
+
+t.test('trying out where results go leaves nothing there', async (t) => {
+  const folder = t.testdir({ there: {} });
+  checkCanWrite(join(folder, 'there'));
+  checkCanWrite(join(folder, 'new', 'below'));
+  t.same(readdirSync(folder), ['there']);
+  t.same(readdirSync(join(folder, 'there')), []);
+  t.throws(() => checkCanWrite(join(folder, 'new', 'too-long'.repeat(100))), {
+    code: 'ENAMETOOLONG',
+  });
+  t.same(readdirSync(folder), ['there'], 'nor when it fails');
 });
 
 /** Processes that a process has started and that still run. */

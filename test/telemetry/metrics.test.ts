@@ -1,15 +1,14 @@
-import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import t, { type Test } from 'tap';
-import { freePort } from '../../src/simulator/free-port.ts';
+import t from 'tap';
 import { LatencyHistogram } from '../../src/telemetry/latency-histogram.ts';
 import { Metrics } from '../../src/telemetry/metrics/metrics.ts';
 import { OUTCOMES } from '../../src/telemetry/metrics/request-metrics.ts';
 import { startInProcess } from '../listener/in-process-broker.ts';
 import { ask, parseMetrics } from '../support/ask.ts';
 import { needsProgram } from '../support/needs.ts';
+import { startPrometheus } from '../support/prometheus.ts';
 import { until } from '../support/until.ts';
 
 /** A kubeconfig that leads nowhere. */
@@ -193,52 +192,15 @@ t.test(
 t.test('Prometheus scrapes it', { skip: needsProgram('prometheus') }, async (t) => {
   const broker = await startInProcess(t);
   await exercise(broker);
-  const port = await startPrometheus(t, broker.metricsPort);
+  const prometheus = await startPrometheus(t, { targets: [broker.metricsPort] });
   const counts = new Map<string, number>();
   await until(async () => {
-    const query = encodeURIComponent('pod_identity_broker_requests_total');
-    const answer = await ask(port, `/api/v1/query?query=${query}`, 'GET', {}).catch(
-      () => undefined,
-    );
-    for (const { metric, value } of answer?.body?.data?.result ?? []) {
-      counts.set(metric.outcome, Number(value[1]));
-    }
+    const samples = await prometheus.query('pod_identity_broker_requests_total');
+    for (const { labels, value } of samples) counts.set(labels.outcome ?? '', value);
     return counts.size > 0;
   }, 'a scrape');
   t.strictSame([...counts.keys()].toSorted(), [...OUTCOMES].toSorted());
   t.equal(counts.get('hit'), 2);
-  const targets = await ask(port, '/api/v1/targets', 'GET', {});
+  const targets = await ask(prometheus.port, '/api/v1/targets', 'GET', {});
   t.match(targets.body.data.activeTargets, [{ health: 'up', lastError: '' }]);
 });
-
-/** A Prometheus on loopback that scrapes one target; it ends with the test. */
-async function startPrometheus(t: Test, target: number): Promise<number> {
-  const folder = mkdtempSync(join(tmpdir(), 'prometheus-'));
-  const port = await freePort();
-  const config = join(folder, 'prometheus.yml');
-  writeFileSync(
-    config,
-    `global: { scrape_interval: 1s, scrape_timeout: 1s }
-scrape_configs:
-  - job_name: broker
-    static_configs: [{ targets: ['127.0.0.1:${target}'] }]
-`,
-  );
-  const prometheus = spawn(
-    'prometheus',
-    [
-      `--config.file=${config}`,
-      `--storage.tsdb.path=${join(folder, 'data')}`,
-      `--web.listen-address=127.0.0.1:${port}`,
-      '--log.level=error',
-    ],
-    { stdio: 'ignore' },
-  );
-  const ended = new Promise((resolve) => prometheus.once('close', resolve));
-  t.teardown(async () => {
-    prometheus.kill('SIGKILL');
-    await ended;
-    rmSync(folder, { recursive: true, force: true });
-  });
-  return port;
-}

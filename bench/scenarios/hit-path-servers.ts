@@ -1,15 +1,19 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import type { RemotePod, RemoteSimulator } from '../../src/simulator/control-client.ts';
 import { BrokenRunError } from '../harness/broken-run.ts';
 import { startBroker } from '../harness/broker.ts';
 import { inParallel } from '../harness/pods.ts';
 import { checkAnswers, type PodAnswer } from '../harness/right-answers.ts';
 import { startTracing } from '../harness/tracing.ts';
-import { type Address, tryOnce } from '../load/one-try.ts';
+import { type Address, type Try, tryOnce } from '../load/one-try.ts';
 import type { Bench } from '../scenario.ts';
 import { nginxVersion, startNginx } from '../servers/nginx.ts';
 import { NO_REDIS, redisVersion, startRedis } from '../servers/redis.ts';
 import { startBare } from '../servers/start-bare.ts';
 import type { HitServer, ServerName } from './hit-path-turn.ts';
+
+/** How often a pod asks that is answered 503. */
+const TRIES = 4;
 
 /** A server, and whose answers it has given before the load. */
 export type RunningServer = Omit<HitServer, 'answerBytes'>;
@@ -100,10 +104,19 @@ export async function askAll(
 ): Promise<PodAnswer[]> {
   const answers = await inParallel(pods.length, async (index) => {
     const pod = pods[index] as RemotePod;
-    const { status, body, failure } = await tryOnce(target, pod.token, { patience: 10_000 });
+    const { status, body, failure } = await tryPatiently(target, pod.token);
     if (status === 200) return { pod, body };
     if (who === 'peer') return undefined;
     throw new BrokenRunError(`a pod was answered ${status}: ${failure ?? body}`);
   });
   return answers.filter((answer) => answer !== undefined);
+}
+
+/** As SDKs do, tries again where it is told to: a process that has just started may be slow. */
+async function tryPatiently(target: Address, token: string): Promise<Try> {
+  for (let tries = 1; ; tries += 1) {
+    const answer = await tryOnce(target, token, { patience: 10_000 });
+    if (answer.status !== 503 || tries === TRIES) return answer;
+    await pause(1_000);
+  }
 }

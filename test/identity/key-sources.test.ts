@@ -3,21 +3,15 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Test } from 'tap';
 import t from 'tap';
-import { systemClock } from '../../src/clock.ts';
 import {
-  issuerOfApiServer,
   type KeySource,
   type KeySourceOptions,
-  keySources,
   SOURCE_TIMEOUT,
 } from '../../src/identity/key-sources.ts';
 import type { ApiServerAccess } from '../../src/kubernetes/access.ts';
-import type { WorkerPool } from '../../src/workers/pool.ts';
-import { createAuthority } from '../support/certificates.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 import { signingKey } from '../tokens/signed-tokens.ts';
 import {
-  type DocumentServer,
   document,
   documentServer,
   endless,
@@ -25,43 +19,16 @@ import {
   halfABody,
   silence,
 } from '../workers/document-server.ts';
-import { startPool } from '../workers/worker-pool.ts';
-
-const key = signingKey('RS256', 'the-key');
-const KEYS = { keys: [key.jwk] };
-const DISCOVERY = '/.well-known/openid-configuration';
-
-let workers: WorkerPool;
-t.before(async () => {
-  workers = await startPool(t);
-});
-
-/** The sources of an issuer, of which nothing is set but what is given. */
-function sources(issuer: string, options: Partial<KeySourceOptions> = {}): KeySource[] {
-  return keySources(issuer, {
-    clock: systemClock,
-    workers,
-    jwksFile: undefined,
-    jwksUri: undefined,
-    apiServer: undefined,
-    ...options,
-  });
-}
-
-function only(found: readonly KeySource[]): KeySource {
-  if (found.length !== 1) throw new Error(`${found.length} sources`);
-  return found[0] as KeySource;
-}
-
-/** The message of the KeySourceError that `source` fails with. */
-async function failure(source: KeySource): Promise<string> {
-  const error = await source.fetch().then(
-    () => undefined,
-    (thrown: Error) => thrown,
-  );
-  if (error?.name !== 'KeySourceError') throw new Error(`did not fail, or by ${error}`);
-  return error.message;
-}
+import {
+  apiServer,
+  DISCOVERY,
+  EKS_ISSUERS,
+  failure,
+  KEYS,
+  key,
+  only,
+  sources,
+} from './sources-harness.ts';
 
 t.test('sources in their order, and which there are', async (t) => {
   const apiServer: ApiServerAccess = { request: () => Promise.reject(new Error('not asked')) };
@@ -270,98 +237,6 @@ t.test('whoever takes longer than two seconds gives way', async (t) => {
     const asked = requests.some(({ path }) => path === keys);
     t.ok(asked, 'both documents together have two seconds');
   }
-});
-
-/** An API server, and the way to it. */
-async function apiServer(
-  t: Test,
-  version: unknown,
-): Promise<DocumentServer & { apiServer: ApiServerAccess }> {
-  const authority = createAuthority(t);
-  const server = await documentServer(t, authority.issue('kubernetes.default.svc'));
-  server.documents.set('/openid/v1/jwks', KEYS).set('/version', version);
-  const { pem: ca } = authority;
-  const bearer = 'not-a-real-token';
-  return {
-    ...server,
-    apiServer: {
-      request: async (path) => ({ url: server.url + path, timeout: 2_000, ca, bearer }),
-    },
-  };
-}
-
-const EKS_ISSUERS = [
-  'https://oidc.eks.us-east-1.amazonaws.com/id/0123456789ABCDEF0123456789ABCDEF',
-  'https://oidc.eks.cn-north-1.amazonaws.com.cn/id/0123456789ABCDEF0123456789ABCDEF',
-  'https://oidc-eks.us-east-1.api.aws/id/0123456789ABCDEF0123456789ABCDEF',
-];
-
-t.test('the API server', async (t) => {
-  const server = await apiServer(t, { major: '1', minor: '30' });
-  for (const issuer of ['https://kubernetes.default.svc', 'kubernetes/serviceaccount']) {
-    const source = sources(issuer, server).at(-1) as KeySource;
-    t.match(await source.fetch(), { keys: [{ kid: 'the-key' }] }, issuer);
-  }
-  t.match(server.requests, [
-    { path: '/openid/v1/jwks', authorization: 'Bearer not-a-real-token' },
-    { path: '/openid/v1/jwks' },
-  ]);
-  server.documents.set('/openid/v1/jwks', undefined);
-  const message = await failure(sources('kubernetes/serviceaccount', server)[0] as KeySource);
-  t.equal(message, 'the API server answered 404');
-  t.notMatch(message, 'not-a-real-token');
-});
-
-t.test('the API server has the keys of EKS from Kubernetes 1.34 on', async (t) => {
-  const server = await apiServer(t, undefined);
-  for (const issuer of EKS_ISSUERS) {
-    const source = sources(issuer, server).at(-1) as KeySource;
-    for (const version of [
-      { major: '1', minor: '33' },
-      { major: '1', minor: '33+' },
-      { major: '1', minor: '9' },
-      { major: '1', minor: 'x' },
-    ]) {
-      server.documents.set('/version', version);
-      t.match(await failure(source), /before Kubernetes 1\.34$/, `${issuer} ${version.minor}`);
-    }
-    for (const version of [undefined, {}, 'null', { major: 1, minor: 34 }, { major: '1' }]) {
-      server.documents.set('/version', version);
-      t.match(await failure(source), /^the API server answered /, 'a version that it does not say');
-    }
-    t.notOk(server.requests.some(({ path }) => path === '/openid/v1/jwks'));
-    for (const version of [
-      { major: '1', minor: '34' },
-      { major: '1', minor: '34+' },
-      { major: '1', minor: '100' },
-      { major: '2', minor: '0' },
-    ]) {
-      server.documents.set('/version', version);
-      t.match(await source.fetch(), { keys: [{ kid: 'the-key' }] }, `${version.minor}`);
-    }
-    server.requests.length = 0;
-  }
-  const lookalike = sources('https://oidc.eks.example.com', server).at(-1) as KeySource;
-  server.documents.set('/version', { major: '1', minor: '20' });
-  t.match(await failure(lookalike), /1\.34/, 'what looks like EKS is held to be EKS');
-});
-
-t.test('an access that fails is a source that fails', async (t) => {
-  const access: ApiServerAccess = {
-    request: () => Promise.reject(new Error('the token file is gone')),
-  };
-  const source = only(sources('kubernetes/serviceaccount', { apiServer: access }));
-  await t.rejects(source.fetch(), { message: /token file is gone/ });
-});
-
-t.test('the issuer that the API server names', async (t) => {
-  const server = await apiServer(t, undefined);
-  for (const document of [undefined, '<html>', {}, { issuer: '' }, { issuer: 7 }, []]) {
-    server.documents.set(DISCOVERY, document);
-    await t.rejects(issuerOfApiServer(workers, server.apiServer), { name: 'KeySourceError' });
-  }
-  server.documents.set(DISCOVERY, { issuer: EKS_ISSUERS[0], jwks_uri: 'https://10.0.0.1/jwks' });
-  t.equal(await issuerOfApiServer(workers, server.apiServer), EKS_ISSUERS[0]);
 });
 
 t.test('public signing keys, and nothing else', async (t) => {

@@ -125,3 +125,8 @@ function parsed(text: string): unknown {
     return undefined;
   }
 }
+
+/** A request as text; the last line ends the header section. */
+export function lines(...all: readonly string[]): string {
+  return `${all.join('\r\n')}\r\n\r\n`;
+}

@@ -9,12 +9,12 @@ import {
   type MintedToken,
   RequestsHarness,
 } from '../support/requests-harness.ts';
-import { HOUR, type PendingCall } from '../support/sessions-harness.ts';
+import { HOUR, isRepetition, type PendingCall } from '../support/sessions-harness.ts';
 import { ISSUER, signingKey } from '../tokens/signed-tokens.ts';
 
 // Random interleavings of all that can happen behind the listener. Whatever they are:
 //
-// - there are never two fetches of one role session at once;
+// - there are never two fetches of one role session at once, unless a flush has ended the first;
 // - nobody is given credentials that were fetched for another role session;
 // - a token that has not verified here neither joins a shared session nor feeds one, and one whose
 //   key was withdrawn no longer does;
@@ -22,8 +22,6 @@ import { ISSUER, signingKey } from '../tokens/signed-tokens.ts';
 // - nobody is given credentials that are about to expire;
 // - every request is answered within the client's wait.
 
-/** A call without an answer for so long is taken to be lost, and may be made again, milliseconds. */
-const LOST_AFTER = 6_000;
 /** Credentials with less left than this are not served, milliseconds. */
 const MIN_TIME_LEFT = 15_000;
 const MINUTE = 60_000;
@@ -56,6 +54,7 @@ type Step =
       how: 'grant' | 'throttled' | 'service' | 'refused' | 'token' | 'network';
     }
   | { do: 'pass'; ms: number }
+  | { do: 'pass-to-end'; left: number }
   | { do: 'jump'; ms: number }
   | { do: 'flush'; account: number }
   | { do: 'rotate-token'; pod: number }
@@ -80,7 +79,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     weight: 7,
     arbitrary: fc.record({
       do: fc.constant('answer' as const),
-      which: fc.nat({ max: 9 }),
+      which: fc.oneof(fc.nat({ max: 2 }), fc.nat({ max: 9 })),
       how: fc.constantFrom(
         ...(['grant', 'grant', 'grant', 'throttled', 'service', 'refused', 'token'] as const),
         'network' as const,
@@ -92,6 +91,13 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc.record({
       do: fc.constant('pass' as const),
       ms: fc.constantFrom(1, 10, 500, 1_100, 1_900, 7_000, 31_000, 4 * MINUTE, 12 * MINUTE),
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      do: fc.constant('pass-to-end' as const),
+      left: fc.constantFrom(1, 14_999, 15_000, 15_001),
     }),
   },
   {
@@ -183,7 +189,8 @@ class Run {
         await pick(h.pendingVerifications, step.which)?.judge();
         break;
       case 'answer': {
-        const call = pick(h.eksAuth.unanswered, step.which);
+        // The oldest are likely to be past waiting for.
+        const call = pick(h.eksAuth.unanswered.toReversed(), step.which);
         if (call === undefined) break;
         if (step.how === 'grant') this.#grant(call);
         else call.fail({ kind: step.how, code: step.how });
@@ -192,6 +199,13 @@ class Run {
       case 'pass':
         await h.pass(step.ms);
         break;
+      case 'pass-to-end': {
+        const now = h.clock.now();
+        const ends = [...this.#grants.values()].map(({ expiresAt }) => expiresAt - step.left);
+        const next = Math.min(...ends.filter((end) => end > now));
+        if (next !== Number.POSITIVE_INFINITY) await h.pass(next - now);
+        break;
+      }
       case 'jump':
         h.clock.jump(step.ms);
         break;
@@ -325,11 +339,15 @@ class Run {
   #checkOverlaps(): void {
     const latest = new Map<string, PendingCall>();
     for (const call of this.h.eksAuth.unanswered) {
-      const { session, at } = call;
-      // What a flush or an eviction has ended goes on beside the fetch that counts.
-      if (session.ended) continue;
+      const { session } = call;
+      // The first or the second call of a fetch that the other one has ended.
+      if (call.fetch.ended) continue;
+      // What a flush has ended goes on beside the fetch that counts, and so does what was fetched
+      // for a token and is its pod's session now.
+      const flushed = (this.#madeIn.get(call) ?? 0) < (this.#flushedIn.get(nameOf(session)) ?? 0);
+      if (flushed || (session.scope === 'token' && session.ended)) continue;
       const before = latest.get(session.key);
-      if (before !== undefined && (before.session !== session || at < before.at + LOST_AFTER)) {
+      if (before !== undefined && !isRepetition(call, before)) {
         throw new Error(`two fetches of ${session.key} at once`);
       }
       latest.set(session.key, call);

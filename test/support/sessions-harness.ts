@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import type { DurationMs } from '../../src/clock.ts';
 import type { RoleCredentials } from '../../src/eks-auth/assume-role.ts';
 import type { AssumeRoleFailure } from '../../src/eks-auth/failure.ts';
 import { CallPace } from '../../src/sessions/call-pace.ts';
@@ -44,23 +45,48 @@ export interface PendingCall {
   readonly at: number;
   /** The session that it is made for. */
   readonly session: Session;
+  /** The fetch that it is part of. */
+  readonly fetch: TracedFetch;
   /** Answers with credentials for the token's own service account. */
   grant(change?: Partial<RoleCredentials>): void;
   fail(failure: Partial<AssumeRoleFailure>): void;
 }
 
-/** Flights whose calls know which session they are made for: of a call, EKS Auth sees the token alone. */
-class TracedFlights extends Flights {
-  readonly #session = new AsyncLocalStorage<Session>();
+/** A call without an answer for so long is taken to be lost, and may be made again. */
+const LOST_AFTER: DurationMs = 6_000;
 
-  get session(): Session {
-    const session = this.#session.getStore();
-    if (session === undefined) throw new Error('a call that belongs to no flight');
-    return session;
+/**
+ * Whether a call may be made beside an earlier one that has no answer yet: by the same fetch, if the
+ * earlier one is taken to be lost, or was made with a token that has been rejected since.
+ */
+export function isRepetition(call: PendingCall, earlier: PendingCall): boolean {
+  if (call.fetch !== earlier.fetch) return false;
+  return call.token !== earlier.token || call.at >= earlier.at + LOST_AFTER;
+}
+
+/** A fetch of a session. */
+export interface TracedFetch {
+  readonly session: Session;
+  ended: boolean;
+}
+
+/** Flights whose calls know which fetch they are made for: of a call, EKS Auth sees the token alone. */
+class TracedFlights extends Flights {
+  readonly #fetch = new AsyncLocalStorage<TracedFetch>();
+
+  get fetch(): TracedFetch {
+    const fetch = this.#fetch.getStore();
+    if (fetch === undefined) throw new Error('a call that belongs to no flight');
+    return fetch;
   }
 
   override start(session: Session, ...rest: TailOf<Flights['start']>): Flight {
-    return this.#session.run(session, () => super.start(session, ...rest));
+    const fetch: TracedFetch = { session, ended: false };
+    const flight = this.#fetch.run(fetch, () => super.start(session, ...rest));
+    void flight.result.finally(() => {
+      fetch.ended = true;
+    });
+    return flight;
   }
 }
 
@@ -158,7 +184,8 @@ export class SessionsHarness {
     const call: PendingCall = {
       token,
       at: this.clock.elapsed(),
-      session: this.#flights.session,
+      session: this.#flights.fetch.session,
+      fetch: this.#flights.fetch,
       grant: (change = {}) => {
         this.#answered(call);
         resolve({ ok: true, role: { ...this.#role(token), ...change } });

@@ -261,6 +261,27 @@ t.test('keys that arrive are of use to whoever waits, and to what was fetched', 
   );
 });
 
+t.test(
+  'what was under way when the keys arrived is shared by the token’s next request',
+  async (t) => {
+    const h = await setUp(t, { keys: false });
+    const [first, second] = [h.mint(podOf('cart-1'), KEY), h.mint(podOf('cart-2'), KEY)];
+    const alone = await asked(h, first);
+    h.source.keys = [KEY.jwk];
+    await h.keyRing.fetch();
+    await h.settle();
+    h.eksAuth.calls[0]?.grant();
+    await h.settle();
+    const again = await asked(h, first);
+    t.match(again.answer, { kind: 'credentials', outcome: 'hit' });
+    const other = await asked(h, second);
+    for (const { answer } of [again, other]) {
+      t.equal(accessKeyIdOf(answer), accessKeyIdOf(alone.answer));
+    }
+    t.equal(h.eksAuth.calls.length, 1);
+  },
+);
+
 t.test('who is verified before what was fetched without keys is, waits for that', async (t) => {
   const h = await setUp(t, { keys: false });
   h.eksAuth.auto = (call) => call.grant();

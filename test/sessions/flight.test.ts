@@ -141,6 +141,22 @@ t.test('a token is not refused for what EKS Auth said about another one', async 
   t.equal(h.open(good).kind, 'fetch', 'nor is it refused');
 });
 
+t.test('what is answered late about a rejected token is not about the next one', async (t) => {
+  const h = new SessionsHarness();
+  const pending = h.fetch(h.pod('cart', 'cart-1'));
+  const next = h.pod('cart', 'cart-2');
+  h.open(next);
+  await h.clock.advance(6_000);
+  t.equal(h.calls.length, 2, 'the first call was made again');
+  h.calls[1]?.fail(EXPIRED);
+  await h.clock.advance(0);
+  t.equal(h.calls[2]?.token, next.token);
+  h.calls[0]?.fail(EXPIRED);
+  await h.clock.advance(0);
+  h.calls[2]?.grant();
+  t.match(await pending, { ok: true, live: { token: next.token } });
+});
+
 t.test('a failed call gives up the place that its session had kept', async (t) => {
   const h = new SessionsHarness({ flightTimeout: 3_000 });
   const [first, late, failing, next] = ['first', 'late', 'failing', 'next'].map((name) =>

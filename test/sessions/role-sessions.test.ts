@@ -326,3 +326,21 @@ t.test('what was fetched for an unproven token becomes the session that it opens
   await h.clock.advance(3 * HOUR);
   t.same(h.renewals, [true]);
 });
+
+t.test('what was fetched for an unproven token takes no session’s place', async (t) => {
+  const h = new SessionsHarness();
+  const pod = h.pod('cart', 'cart-1');
+  h.sessions.open('token:x', 'token', pod, 'unverified');
+  await h.clock.advance(0);
+  h.calls[0]?.grant({ accessKeyId: 'ASIAALONE' });
+  const other = h.fetch(h.pod('cart', 'cart-2'));
+  await h.clock.advance(0);
+  h.sessions.adopt('token:x', 'service-account:shop/cart', 'service-account');
+  const asked = h.open(pod);
+  t.match(asked, { kind: 'fetch', joined: true }, 'the one that is under way');
+  h.calls[1]?.grant({ accessKeyId: 'ASIASHARED' });
+  t.match(await other, { ok: true, credentials: { accessKeyId: 'ASIASHARED' } });
+  h.sessions.adopt('token:x', 'service-account:shop/cart', 'service-account');
+  t.match(h.open(pod), { kind: 'credentials', credentials: { accessKeyId: 'ASIASHARED' } });
+  t.equal(h.calls.length, 2);
+});

@@ -9,8 +9,9 @@ import {
   type MintedToken,
   RequestsHarness,
 } from '../support/requests-harness.ts';
-import { HOUR, isRepetition, type PendingCall } from '../support/sessions-harness.ts';
+import { isRepetition, type PendingCall } from '../support/sessions-harness.ts';
 import { ISSUER, signingKey } from '../tokens/signed-tokens.ts';
+import { ACCOUNTS, ADDRESSES, PODS, type SetUp, type Step, setUp, step } from './request-steps.ts';
 
 // Random interleavings of all that can happen behind the listener. Whatever they are:
 //
@@ -24,129 +25,13 @@ import { ISSUER, signingKey } from '../tokens/signed-tokens.ts';
 
 /** Credentials with less left than this are not served, milliseconds. */
 const MIN_TIME_LEFT = 15_000;
-const MINUTE = 60_000;
 /** Short, so that a run sees renewals and ends without hours of the clock's small steps. */
-const LIFE_OF_CREDENTIALS = 20 * MINUTE;
-
-/** The second is the first's successor: deleted, and made anew under its name. */
-const ACCOUNTS = [
-  { namespace: 'shop', serviceAccount: 'cart', serviceAccountUid: 'cart-1' },
-  { namespace: 'shop', serviceAccount: 'cart', serviceAccountUid: 'cart-2' },
-  { namespace: 'shop', serviceAccount: 'search', serviceAccountUid: 'search-1' },
-  { namespace: 'bank', serviceAccount: 'cart', serviceAccountUid: 'bank-1' },
-] as const;
-const PODS: readonly MintedPod[] = ACCOUNTS.flatMap((account, index) =>
-  [0, 1].map((n) => ({ ...account, pod: `pod-${n}`, podUid: `pod-${index}-${n}` })),
-);
-const ADDRESSES = ['10.0.0.1', '10.0.0.2', 'fd00::7'];
+const LIFE_OF_CREDENTIALS = 20 * 60_000;
 
 const KEYS = ['first', 'second', 'third'].map((kid) => signingKey('ES256', kid));
 /** Not the issuer's, under the name of one that is. */
 const FORGED = { ...signingKey('ES256'), kid: 'first' };
 const ALIEN = signingKey('ES256', 'alien');
-
-type Step =
-  | { do: 'ask'; pod: number; as: 'genuine' | 'forged' | 'alien'; address: number }
-  | { do: 'verdict'; which: number }
-  | {
-      do: 'answer';
-      which: number;
-      how: 'grant' | 'throttled' | 'service' | 'refused' | 'token' | 'network';
-    }
-  | { do: 'pass'; ms: number }
-  | { do: 'pass-to-end'; left: number }
-  | { do: 'jump'; ms: number }
-  | { do: 'flush'; account: number }
-  | { do: 'rotate-token'; pod: number }
-  | { do: 'pod-gone'; pod: number }
-  | { do: 'keys'; what: 'appear' | 'away' | 'hang' | 'answer' | 'rotate' | 'withdraw' };
-
-const step: fc.Arbitrary<Step> = fc.oneof(
-  {
-    weight: 9,
-    arbitrary: fc.record({
-      do: fc.constant('ask' as const),
-      pod: fc.nat({ max: PODS.length - 1 }),
-      as: fc.constantFrom('genuine' as const, 'genuine', 'genuine', 'forged', 'alien'),
-      address: fc.nat({ max: ADDRESSES.length - 1 }),
-    }),
-  },
-  {
-    weight: 7,
-    arbitrary: fc.record({ do: fc.constant('verdict' as const), which: fc.nat({ max: 7 }) }),
-  },
-  {
-    weight: 7,
-    arbitrary: fc.record({
-      do: fc.constant('answer' as const),
-      which: fc.oneof(fc.nat({ max: 2 }), fc.nat({ max: 9 })),
-      how: fc.constantFrom(
-        ...(['grant', 'grant', 'grant', 'throttled', 'service', 'refused', 'token'] as const),
-        'network' as const,
-      ),
-    }),
-  },
-  {
-    weight: 4,
-    arbitrary: fc.record({
-      do: fc.constant('pass' as const),
-      ms: fc.constantFrom(1, 10, 500, 1_100, 1_900, 7_000, 31_000, 4 * MINUTE, 12 * MINUTE),
-    }),
-  },
-  {
-    weight: 2,
-    arbitrary: fc.record({
-      do: fc.constant('pass-to-end' as const),
-      left: fc.constantFrom(1, 14_999, 15_000, 15_001),
-    }),
-  },
-  {
-    weight: 1,
-    arbitrary: fc.record({
-      do: fc.constant('jump' as const),
-      ms: fc.constantFrom(-12 * MINUTE, -2_000, 5_000, 12 * MINUTE, 7 * HOUR),
-    }),
-  },
-  {
-    weight: 1,
-    arbitrary: fc.record({
-      do: fc.constant('flush' as const),
-      account: fc.nat({ max: ACCOUNTS.length - 1 }),
-    }),
-  },
-  {
-    weight: 1,
-    arbitrary: fc.record({
-      do: fc.constantFrom('rotate-token' as const, 'pod-gone' as const),
-      pod: fc.nat({ max: PODS.length - 1 }),
-    }),
-  },
-  {
-    weight: 3,
-    arbitrary: fc.record({
-      do: fc.constant('keys' as const),
-      what: fc.constantFrom('appear' as const, 'away', 'hang', 'answer', 'rotate', 'withdraw'),
-    }),
-  },
-);
-
-const setUp = fc.record({
-  // What is shared most can go wrong most.
-  sessionScope: fc.constantFrom(
-    ...(['service-account', 'service-account', 'service-account', 'pod', 'token'] as const),
-  ),
-  podScope: fc.subarray([
-    { namespace: 'bank', serviceAccount: undefined },
-    { namespace: 'shop', serviceAccount: 'search' },
-  ]),
-  maxCacheSize: fc.constantFrom(0, 1, 2, 100, 100, 100, 100),
-  /** The issuer is named by the operator; otherwise it is learned from EKS Auth. */
-  issuerKnown: fc.boolean(),
-  keysAtStart: fc.constantFrom(true, false, false),
-  /** Verdicts come when a step says so, in any order. */
-  heldVerdicts: fc.constantFrom(true, false, false),
-});
-type SetUp = typeof setUp extends fc.Arbitrary<infer T> ? T : never;
 
 /** What EKS Auth has granted. */
 interface Grant {

@@ -24,6 +24,8 @@ export function drawLines(chart: LineChart, frame: Frame): string {
       ...grid(chart, frame, scales, place),
       ...limit(chart, frame, place),
       ...chart.lines.map((line) => curve(line, chart, place)),
+      // Above the curves, which may run through them.
+      ...names(chart, frame, place),
     ].join(''),
   );
 }
@@ -74,13 +76,10 @@ function grid(
 
 function spans({ spans: all = [] }: LineChart, frame: Frame, place: Place): string[] {
   const { top, height, bottom } = frame;
-  return all.map(({ from, to, label: text }) => {
+  return all.map(({ from, to }) => {
     const [left, right] = [place.x(from), place.x(to)];
     const tall = height - bottom - top;
-    return (
-      `<rect class="span" x="${px(left)}" y="${top}" width="${px(right - left)}" height="${tall}"/>` +
-      label((left + right) / 2, top + 14, text, 'middle', 'span-name')
-    );
+    return `<rect class="span" x="${px(left)}" y="${top}" width="${px(right - left)}" height="${tall}"/>`;
   });
 }
 
@@ -89,7 +88,18 @@ function limit({ limit: bar }: LineChart, frame: Frame, place: Place): string[] 
   const at = place.y(bar.value);
   return [
     `<line class="limit" x1="${frame.left}" x2="${frame.width - frame.right}" y1="${px(at)}" y2="${px(at)}"/>`,
-    label(frame.left + 6, at - 5, bar.label, 'start', 'limit-name'),
+  ];
+}
+
+/** What the spans and the limit are called. */
+function names({ spans: all = [], limit: bar }: LineChart, frame: Frame, place: Place): string[] {
+  const ofSpans = all.map(({ from, to, label: text }) =>
+    label((place.x(from) + place.x(to)) / 2, frame.top + 14, text, 'middle', 'span-name'),
+  );
+  if (bar === undefined) return ofSpans;
+  return [
+    ...ofSpans,
+    label(frame.width - frame.right - 6, place.y(bar.value) - 5, bar.label, 'end', 'limit-name'),
   ];
 }
 

@@ -4,13 +4,13 @@ export const STYLE = `
   color-scheme: light dark;
   --page: #ffffff; --card: #f5f7fa; --text: #1a2330; --quiet: #566273; --line: #d5dce5;
   --service-account: #1d5fd1; --pod: #b45309; --token: #b4246b; --peer: #6d3fd0;
-  --bare: #0f766e; --nginx: #64707f; --traced: #4d7c0f; --redis: #0a83a0; --limit: #b42318; --span: #e9b94933;
+  --bare: #0f766e; --nginx: #64707f; --traced: #4d7c0f; --redis: #0a83a0; --limit: #b42318; --span: #e9b94933; --shade: #1a233033;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --page: #12171f; --card: #1b222d; --text: #e6ebf2; --quiet: #a3afbf; --line: #364152;
     --service-account: #6aa8ff; --pod: #f2b04b; --token: #f47fb4; --peer: #b79bff;
-    --bare: #3fd0bd; --nginx: #a2aebd; --traced: #a9d65c; --redis: #55c8e6; --limit: #ff8a7a; --span: #f2b04b26;
+    --bare: #3fd0bd; --nginx: #a2aebd; --traced: #a9d65c; --redis: #55c8e6; --limit: #ff8a7a; --span: #f2b04b26; --shade: #e6ebf233;
   }
 }
 * { box-sizing: border-box; }
@@ -38,6 +38,7 @@ svg text.value, svg text.group-name { fill: var(--text); }
 svg text.group-name { font-weight: 600; font-size: 13px; }
 svg text.limit-name { fill: var(--limit); }
 svg text.span-name { fill: var(--text); }
+svg text.limit-name, svg text.span-name { stroke: var(--page); stroke-width: 4; stroke-linejoin: round; paint-order: stroke; }
 .grid { stroke: var(--line); stroke-width: 1; }
 .axis { stroke: var(--quiet); stroke-width: 1; }
 .limit { stroke: var(--limit); stroke-width: 1.5; stroke-dasharray: 2 4; }
@@ -57,7 +58,15 @@ svg text.span-name { fill: var(--text); }
 .series.token polyline, .legend .token line { stroke-dasharray: 7 5; }
 .series.redis polyline, .legend .redis line { stroke-dasharray: 14 4 3 4; }
 .series.peer polyline, .legend .peer line { stroke-dasharray: 2 4; }
-.scroll { overflow-x: auto; }
+.series.bare polyline, .legend .bare line { stroke-dasharray: 5 3; }
+.series.nginx polyline, .legend .nginx line { stroke-dasharray: 18 4; }
+.scroll {
+  overflow-x: auto;
+  /* A shade where there is more to the right; it is covered at the end. */
+  background:
+    linear-gradient(to left, var(--page) 20px, transparent) right / 40px 100% no-repeat local,
+    linear-gradient(to left, var(--shade), transparent) right / 16px 100% no-repeat scroll;
+}
 table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabular-nums; margin: .3rem 0; }
 th, td { text-align: right; padding: 5px 6px; border-bottom: 1px solid var(--line); white-space: nowrap; vertical-align: bottom; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; white-space: normal; min-width: 10rem; }
@@ -72,6 +81,8 @@ pre { background: var(--card); padding: 12px; border-radius: 8px; overflow-x: au
   svg.wide { display: none; }
   svg.narrow { display: block; }
   h1 { font-size: 1.4rem; }
-  th:first-child, td:first-child { position: sticky; left: 0; background: var(--page); min-width: 8.5rem; max-width: 8.5rem; }
+  table { font-size: .8rem; }
+  th, td { padding: 5px 4px; }
+  th:first-child, td:first-child { position: sticky; left: 0; background: var(--page); min-width: 7.5rem; max-width: 7.5rem; }
 }
 `;

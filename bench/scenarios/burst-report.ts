@@ -34,7 +34,7 @@ export function burstReport(runs: BurstRuns, plan: BenchConfig['burst']): Scenar
     headlines: [
       `p99.9 of hits on open connections during a burst of ${tokens}: ${milliseconds(open.during.p999)} as measured, ` +
         `${milliseconds(open.during.ownLess.p999)} without what the load itself was late; asked for: below ${ASKED_FOR_MS} ms`,
-      `… of hits that open a connection each meanwhile: ${milliseconds(connecting.during.p999)}; ` +
+      `p99.9 of hits that open a connection each meanwhile: ${milliseconds(connecting.during.p999)}; ` +
         `${milliseconds(runs.bare.hits.connecting.during.p999)} on a bare node:http server`,
     ],
     tables: [

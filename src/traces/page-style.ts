@@ -4,13 +4,13 @@ export const PAGE_STYLE = `
   color-scheme: light dark;
   --ground: #ffffff; --raised: #f6f7f9; --line: #dfe3e8; --ink: #1b2430; --faint: #5d6978;
   --server: #2f6fd6; --internal: #3f9384; --client: #a98bdc; --attempt: #6b3fc0; --failed: #cc3a31;
-  --pause: #b97a08; --link: #1f5fc4; --target: #fff3cd;
+  --pause: #b97a08; --link: #1f5fc4; --target: #fff3cd; --shade: #1b243033;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --ground: #11151b; --raised: #191f27; --line: #2e3742; --ink: #e4e9f0; --faint: #9aa7b6;
     --server: #5d9bff; --internal: #55b8a6; --client: #5d4a86; --attempt: #b594f5; --failed: #ff6e65;
-    --pause: #e0a53a; --link: #84b4ff; --target: #3a3414;
+    --pause: #e0a53a; --link: #84b4ff; --target: #3a3414; --shade: #e4e9f033;
   }
 }
 * { box-sizing: border-box; }
@@ -24,7 +24,13 @@ h2 { font-size: 1.15rem; margin: 2.25rem 0 .5rem; }
 p { margin: .25rem 0 .75rem; color: var(--faint); }
 a { color: var(--link); }
 code, .mono { font: .86em/1.4 ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
-.scroll { overflow-x: auto; }
+.scroll {
+  overflow-x: auto;
+  /* A shade where there is more to the right; it is covered at the end. */
+  background:
+    linear-gradient(to left, var(--ground) 20px, transparent) right / 40px 100% no-repeat local,
+    linear-gradient(to left, var(--shade), transparent) right / 16px 100% no-repeat scroll;
+}
 table.figures { border-collapse: collapse; min-width: 32rem; }
 .figures th, .figures td { padding: .3rem .9rem .3rem 0; text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 .figures th { color: var(--faint); font-weight: 500; font-size: .86rem; }
@@ -70,9 +76,9 @@ summary:focus-visible, a:focus-visible { outline: 2px solid var(--link); outline
   .axis > :first-child { display: none; }
   .axis div { grid-row: 1; }
   .more dl { grid-template-columns: 1fr; } .more dd { margin: 0 0 .3rem .8rem; }
-  table.figures { min-width: 0; font-size: .86rem; }
+  table.figures { min-width: 0; font-size: .8rem; }
   .figures td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 6.5rem; }
-  .figures th, .figures td { padding-right: .55rem; } .meaning { display: none; }
+  .figures th, .figures td { padding-right: .4rem; font-size: .8rem; } .figures th:last-child, .figures td:last-child { padding-right: 0; } .meaning { display: none; }
 }
 @media print { .trace { break-inside: avoid; } }
 `;

@@ -78,6 +78,8 @@ export class CallPace {
   #troubleAt: MonotonicMs = Number.NEGATIVE_INFINITY;
   #backedOffAt: MonotonicMs = 0;
   #earliest: MonotonicMs = 0;
+  /** When the operator's limit allows the next call. */
+  #ceilingAt: MonotonicMs = 0;
   /** Recoveries that have begun. */
   #recoveries = 0;
   #recoveredAt: MonotonicMs = 0;
@@ -109,7 +111,8 @@ export class CallPace {
    */
   get earliest(): MonotonicMs {
     const full = this.#mode === 'recovering' && this.#inProgress >= this.#window;
-    return full ? Math.max(this.#earliest, this.#recoveredAt) : this.#earliest;
+    const earliest = Math.max(this.#earliest, this.#ceilingAt);
+    return full ? Math.max(earliest, this.#recoveredAt) : earliest;
   }
 
   /** Records that a call starts now. */
@@ -119,6 +122,7 @@ export class CallPace {
     const rate = this.rate;
     this.#earliest =
       rate === Number.POSITIVE_INFINITY ? 0 : Math.max(this.#earliest, now) + 1_000 / rate;
+    this.#ceilingAt = now + 1_000 / this.#ceiling;
     this.#inProgress += 1;
     return { recovery: this.#recoveries };
   }

@@ -141,14 +141,14 @@ export class CallQueue {
 
   /**
    * How long a foreground call that is queued now would wait for its turn. While EKS Auth fails
-   * this cannot be known; then it is 5 s at most. When it recovers, calls wait for answers only.
+   * this cannot be known; then it is 5 s at most. When it recovers, calls wait for answers, and for
+   * the operator's limit.
    */
   get expectedWait(): DurationMs {
-    const now = this.#clock.elapsed();
-    if (this.#pace.mode === 'recovering') return 0;
-    const first = Math.max(0, this.#pace.earliest - now);
     const { urgent, foreground } = this.#waiting;
     const ahead = urgent.length + foreground.length;
+    if (this.#pace.mode === 'recovering') return (ahead * 1_000) / this.#pace.rate;
+    const first = Math.max(0, this.#pace.earliest - this.#clock.elapsed());
     const wait = ahead === 0 ? first : first + (ahead * 1_000) / this.#pace.rate;
     return this.#pace.mode === 'failing' ? Math.min(wait, MAX_FAILING_WAIT) : wait;
   }

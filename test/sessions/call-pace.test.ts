@@ -207,6 +207,16 @@ t.test("the operator's limit holds while it recovers", async (t) => {
   t.equal(pace.rate, 2);
   t.equal(startAll(pace, clock).length, 1);
   t.equal(pace.earliest - clock.elapsed(), 500);
+  await clock.advance(10_000);
+  for (let call = 0; call < 10; call += 1) pace.ended('failed');
+  await clock.advance(2_000);
+  const [probe] = startAll(pace, clock);
+  pace.allowProbe();
+  t.equal(pace.earliest - clock.elapsed(), 500, 'nor is a probe more than that');
+  await clock.advance(50);
+  pace.ended('answered', probe);
+  t.equal(pace.mode, 'recovering');
+  t.equal(pace.earliest - clock.elapsed(), 450, 'after the call that found out that it does');
 });
 
 t.test('a rate that was learned while others used up the quota', async (t) => {

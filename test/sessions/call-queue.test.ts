@@ -8,9 +8,12 @@ import {
 } from '../../src/sessions/call-queue.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 
-function queueOf(renewalQps = 1_000): { clock: ManualClock; pace: CallPace; queue: CallQueue } {
+function queueOf(
+  renewalQps = 1_000,
+  ceiling?: number,
+): { clock: ManualClock; pace: CallPace; queue: CallQueue } {
   const clock = new ManualClock();
-  const pace = new CallPace(clock);
+  const pace = new CallPace(clock, ceiling);
   return { clock, pace, queue: new CallQueue(clock, pace, renewalQps) };
 }
 
@@ -220,6 +223,25 @@ t.test('the expected wait grows with those who wait, at the pace of the calls', 
   t.ok(queue.expectedWait > 1_500 && queue.expectedWait < 2_500, `${queue.expectedWait}`);
   await clock.advance(10_000);
   await Promise.all(waiting);
+});
+
+t.test('so it does while EKS Auth recovers, if the operator has set a limit', async (t) => {
+  for (const [ceiling, wait] of [
+    [undefined, 0],
+    [2, 5_000],
+  ] as const) {
+    const { clock, pace, queue } = queueOf(1_000, ceiling);
+    for (let i = 0; i < 3; i += 1) pace.ended('failed');
+    pace.ended('answered');
+    const never = () => new Promise<never>(() => undefined);
+    const starts = ceiling === undefined ? 4 : 1;
+    for (let i = 0; i < starts + 10; i += 1) {
+      queue.run(queue.turn('foreground'), { deadline: 60_000 }, never).catch(() => undefined);
+    }
+    await clock.advance(0);
+    t.equal(queue.waiting, 10);
+    t.equal(queue.expectedWait, wait);
+  }
 });
 
 t.test('when it stops, calls that wait fail, and so do those to come', async (t) => {

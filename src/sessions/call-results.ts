@@ -5,8 +5,10 @@ import type { Session } from './session.ts';
 
 /** Tells from the outcomes of calls whether EKS Auth works. */
 export class CallResults {
-  /** Sessions that got wrong answers, since the last correct answer for any session. */
-  readonly #mismatched = new Set<string>();
+  /** A session that got a wrong answer, since the last correct answer for any session. */
+  #mismatched: string | undefined;
+  /** Whether another one has got one, too. */
+  #several = false;
 
   /** What the outcome of a call for a session says about the service; undefined: nothing. */
   of(
@@ -14,13 +16,15 @@ export class CallResults {
     outcome: RoleCredentials | FetchFailure,
   ): CallResult | undefined {
     if (!('kind' in outcome)) {
-      this.#mismatched.clear();
+      this.#mismatched = undefined;
+      this.#several = false;
       return 'answered';
     }
     if (outcome.kind !== 'mismatch') return resultOf(outcome);
     // Wrong answers for one session are that session's problem; for several, the service's.
-    this.#mismatched.add(key);
-    return this.#mismatched.size > 1 ? 'failed' : 'answered';
+    this.#mismatched ??= key;
+    this.#several ||= this.#mismatched !== key;
+    return this.#several ? 'failed' : 'answered';
   }
 }
 

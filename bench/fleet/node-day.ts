@@ -68,6 +68,7 @@ export async function callsPerHour(day: NodeDay): Promise<number> {
       queue: new CallQueue(clock, new CallPace(clock), RENEWALS_PER_SECOND),
       flightTimeout: 30_000,
       onCall: () => undefined,
+      onUnexpected: () => undefined,
     }),
     maxCredentialRetention: RETENTION,
     maxCacheSize: 2_000,

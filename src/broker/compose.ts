@@ -175,6 +175,7 @@ async function roleSessions(
       flightTimeout: config.flightTimeout,
       random: Math.random,
       onCall: (failure, duration) => metrics.calls.called(failure, duration),
+      onUnexpected: () => metrics.process.unexpectedErrors.inc(),
       store,
     }),
     store,

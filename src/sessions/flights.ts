@@ -38,6 +38,8 @@ export interface FlightOptions {
   readonly random: () => number;
   /** Called after each call; `failure` is undefined if credentials were granted. */
   readonly onCall: (failure: FetchFailure | undefined, duration: DurationMs) => void;
+  /** Called when a fetch throws what it should not; it has been logged. */
+  readonly onUnexpected: () => void;
   /** Keeps sessions, and coordinates fetches with other brokers. Default: none. */
   readonly store?: SessionStore | undefined;
 }
@@ -103,11 +105,19 @@ export class Flights {
     const turn = this.#options.queue.turn(priority, rank);
     const obstacle = this.#options.obstacle ?? (() => undefined);
     return new Flight(turn, { renewal, trace, obstacle }, async (flight) => {
-      const result = await this.#fly(session, first, flight, rank);
+      const result = await this.#fly(session, first, flight, rank).catch(this.#unexpected);
       trace?.end(result.ok ? result.role : result.failure);
       return result;
     });
   }
+
+  /** A defect: the session has to get over it, or nobody would fetch it any more. */
+  readonly #unexpected = (error: unknown): FlightResult => {
+    const { log, onUnexpected } = this.#options;
+    log.error({ err: error }, 'a fetch failed in a way that it should not');
+    onUnexpected();
+    return { ok: false, failure: UNEXPECTED, live: undefined };
+  };
 
   /** A request waits for a fetch in progress, which is now treated as one made for a request. */
   join(flight: Flight, priority: CallPriority): void {
@@ -140,7 +150,10 @@ export class Flights {
       const attempt: Attempt = { live, number, trace: flight.trace, overtaken };
       const notBefore = clock.elapsed() + pause;
       const limits = { notBefore, rejectedAt, deadline };
-      const outcome = await this.#attempt(session, attempt, flight, limits);
+      const outcome = await this.#attempt(session, attempt, flight, limits).catch((error) => {
+        claim?.release();
+        throw error;
+      });
       if (!('kind' in outcome)) {
         return { ok: true, role: outcome, live, kept: this.#keep(session, outcome, claim) };
       }
@@ -266,7 +279,10 @@ export class Flights {
       answer,
       overtaken.answer,
       unanswered.overtaken.then(() => undefined),
-    ]);
+    ]).catch((error) => {
+      unanswered.end(false);
+      throw error;
+    });
     if (outcome === undefined) overtaken.add(answer, unanswered);
     const value = outcome && this.#checked(session, outcome);
     const result = value && this.#results.of(session, value);
@@ -335,6 +351,12 @@ const ELSEWHERE: FetchFailure = {
   kind: 'waiting',
   code: 'FetchedElsewhere',
   message: 'another node of the cluster asks EKS Auth, and has no answer yet',
+};
+
+const UNEXPECTED: FetchFailure = {
+  kind: 'service',
+  code: 'InternalError',
+  message: 'the fetch failed because of a defect of the broker; its log has more',
 };
 
 const UNANSWERED: FetchFailure = {

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { SessionsHarness } from '../support/sessions-harness.ts';
+import { HOUR, SessionsHarness } from '../support/sessions-harness.ts';
 
 const REJECTED = {
   kind: 'node-credentials',
@@ -216,4 +216,48 @@ t.test('what is told of earlier credentials says nothing about EKS Auth', async 
   await h.clock.advance(0);
   t.ok((await Promise.all(pending)).every(({ ok }) => ok));
   t.equal(h.calls.length, 80);
+});
+
+t.test('a session gets over a call that throws what it should not', async (t) => {
+  let throws = true;
+  const h = new SessionsHarness({
+    through: (token, call) => (throws ? Promise.reject(new Error('a defect')) : call(token)),
+  });
+  h.auto = (call) => call.grant();
+  const cart = h.pod('cart', 'cart-1');
+  t.match(await h.fetch(cart), { ok: false, failure: { kind: 'service', code: 'InternalError' } });
+  t.equal(h.unexpected, 1);
+  t.equal(h.queue.underWay, 0);
+  t.equal(h.clock.pending, 0, 'nobody waits for its answer');
+  throws = false;
+  t.ok((await h.fetch(cart)).ok);
+  throws = true;
+  h.open(cart);
+  await h.clock.advance(3 * HOUR);
+  t.ok(h.unexpected > 1, 'nor is its renewal the end');
+  throws = false;
+  await h.clock.advance(120_000);
+  t.same(h.renewals.slice(-1), [true]);
+});
+
+t.test('nor does its lease outlive it', async (t) => {
+  let released = 0;
+  const h = new SessionsHarness({
+    through: () => Promise.reject(new Error('a defect')),
+    store: {
+      version: 1,
+      claim: () =>
+        Promise.resolve({
+          kind: 'call',
+          version: 1,
+          release: () => {
+            released += 1;
+          },
+        }),
+      keep: () => undefined,
+      revoke: () => undefined,
+    },
+  });
+  t.match(await h.fetch(h.pod('cart', 'cart-1')), { ok: false });
+  t.equal(released, 1);
 });

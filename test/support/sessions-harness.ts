@@ -2,6 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import type { DurationMs } from '../../src/clock.ts';
 import type { RoleCredentials } from '../../src/eks-auth/assume-role.ts';
 import type { AssumeRoleFailure } from '../../src/eks-auth/failure.ts';
+import type { SessionStore } from '../../src/session-store/session-store.ts';
 import { CallPace } from '../../src/sessions/call-pace.ts';
 import { CallQueue } from '../../src/sessions/call-queue.ts';
 import type { FetchFailure } from '../../src/sessions/failure.ts';
@@ -102,6 +103,7 @@ export class SessionsHarness {
   readonly queue: CallQueue;
   readonly sessions: RoleSessions;
   evictions = 0;
+  unexpected = 0;
   renewals: boolean[] = [];
   lifetime = 6 * HOUR;
   /** Answers each call at once, where set. */
@@ -118,6 +120,7 @@ export class SessionsHarness {
     renewalQps = 3,
     random = (): number => 0,
     isLivePod = undefined as ((podUid: string) => boolean) | undefined,
+    store = undefined as SessionStore | undefined,
     /** What is between a flight and the simulated EKS Auth. */
     through = (token: string, call: (token: string) => Promise<AssumeRoleOutcome>) => call(token),
   } = {}) {
@@ -134,7 +137,11 @@ export class SessionsHarness {
       audience: AUDIENCE,
       flightTimeout,
       random,
+      store,
       onCall: () => undefined,
+      onUnexpected: () => {
+        this.unexpected += 1;
+      },
     });
     this.sessions = new RoleSessions({
       clock,

@@ -9,6 +9,7 @@ import {
 import type { Socket } from 'node:net';
 import { Server as NetServer } from 'node:net';
 import type { BoundedLines } from '../telemetry/bounded-lines.ts';
+import { type RemoteEnd, turnAwayAtAccept } from './accept.ts';
 import { type ErrorAnswer, errorBody, METHOD_NOT_ALLOWED } from './answers.ts';
 import { type ConnectionState, prepare, stateOf } from './connection-state.ts';
 import type { FirstRequests } from './first-requests.ts';
@@ -63,7 +64,7 @@ export interface HttpServerOptions {
   /** Called with the status of an answer to what could not be parsed. */
   readonly onParseError: (status: number) => void;
   /** Whether a connection is one of the broker's own probes, which no bound is for. */
-  readonly isProbe: (socket: Socket) => boolean;
+  readonly isProbe: (end: RemoteEnd) => boolean;
   /** Called for a connection that was closed: there were too many, or it asked for too much. */
   readonly onTooMany: () => void;
 }
@@ -107,6 +108,7 @@ export function createHttpServer(options: HttpServerOptions): Server {
     },
     firstRequests,
   );
+  turnAwayAtAccept(server, options);
   server.maxHeadersCount = 100;
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
     firstRequests.asked(socket);

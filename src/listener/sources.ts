@@ -96,6 +96,11 @@ export class Source {
     return this.#rate !== 0 && now < this.owedUntil && !this.#budget.has(now);
   }
 
+  /** It holds as many connections as it may. */
+  get isFull(): boolean {
+    return this.connections.size >= this.maxConnections;
+  }
+
   /** How much of what it may hold of connections it holds. */
   get crowding(): number {
     return this.connections.size / this.maxConnections;
@@ -155,6 +160,20 @@ export class Sources {
     return this.#connections;
   }
 
+  /** Whether it matters whose a new connection is; without a look at the clock. */
+  get wary(): boolean {
+    return (
+      this.#connections >= this.#limits.connections || this.#owedUntil !== Number.NEGATIVE_INFINITY
+    );
+  }
+
+  /** Whether {@link connected} would not take in a connection from an address, while {@link wary}. */
+  turnsAway(address: string): boolean {
+    const source = this.#sourceOf(address);
+    if (source.owes(this.#clock.elapsed())) return true;
+    return this.#connections >= this.#limits.connections && source.isFull;
+  }
+
   /**
    * Takes in a new connection. While no more are open than one address may have, and nobody owes
    * for refusals, nobody has to know whose they are: to read an address costs a twentieth of a
@@ -170,11 +189,12 @@ export class Sources {
     const { connections, connectionsInAll } = this.#limits;
     const crowded = this.#connections >= connections;
     const now = this.#clock.elapsed();
-    if (crowded || now < this.#owedUntil) {
+    if (now >= this.#owedUntil) this.#owedUntil = Number.NEGATIVE_INFINITY;
+    if (this.wary) {
       const source = this.of(socket);
       if (source.owes(now)) return false;
       if (crowded) {
-        if (source.connections.size >= source.maxConnections) return false;
+        if (source.isFull) return false;
         if (this.#connections >= connectionsInAll && !this.#makeRoom()) return false;
         source.connections.add(socket);
         stateOf(socket).source = source;

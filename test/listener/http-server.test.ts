@@ -4,6 +4,7 @@ import { type AddressInfo, connect, type Socket } from 'node:net';
 import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
 import { systemClock } from '../../src/clock.ts';
+import type { RemoteEnd } from '../../src/listener/accept.ts';
 import { FirstRequests, MAX_IN_A_TURN } from '../../src/listener/first-requests.ts';
 import { createHttpServer, stopListening } from '../../src/listener/http-server.ts';
 import { Sources } from '../../src/listener/sources.ts';
@@ -13,7 +14,11 @@ import { RawClient } from './raw-client.ts';
 // What hostile clients can do with one connection, below anything that is about credentials.
 
 /** A server as pods meet it, and what it counted. */
-async function serve(t: Test, handler?: RequestListener, rate = 0) {
+async function serve(
+  t: Test,
+  handler?: RequestListener,
+  { rate = 0, isProbe = (_end: RemoteEnd): boolean => false } = {},
+) {
   const firstRequests = new FirstRequests({ sourceOf: () => '', isProbe: () => false });
   const counts = { handled: 0, closed: 0, unparsed: [] as number[] };
   const sources = new Sources(systemClock, { rate });
@@ -24,7 +29,7 @@ async function serve(t: Test, handler?: RequestListener, rate = 0) {
       else response.end('x');
     },
     lines: undefined,
-    isProbe: () => false,
+    isProbe,
     sources,
     firstRequests,
     onParseError: (status) => counts.unparsed.push(status),
@@ -91,7 +96,7 @@ t.test('CONNECT is refused as any other method, and what follows it is not read'
 });
 
 t.test('who asks for nothing but CONNECT is soon not let in', async (t) => {
-  const { counts, port, sources } = await serve(t, undefined, 2);
+  const { counts, port, sources } = await serve(t, undefined, { rate: 2 });
   for (let asked = 0; asked < 100 && counts.closed === 0; asked += 1) {
     const client = await RawClient.open(port);
     client.send('CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n');
@@ -100,6 +105,49 @@ t.test('who asks for nothing but CONNECT is soon not let in', async (t) => {
   t.ok(counts.unparsed.length < 50, `after ${counts.unparsed.length} answers`);
   t.equal(counts.closed, 1);
   await until(() => sources.connections === 0, 'none is left open');
+});
+
+t.test('what is not wanted is closed before it costs a socket', async (t) => {
+  const probes: RemoteEnd[] = [];
+  const { counts, port, server, sources } = await serve(t, undefined, {
+    rate: 2,
+    isProbe: ({ remoteAddress, remotePort }) =>
+      probes.some((end) => end.remoteAddress === remoteAddress && end.remotePort === remotePort),
+  });
+  let sockets = 0;
+  server.on('connection', () => {
+    sockets += 1;
+  });
+  const owing = await RawClient.open(port);
+  owing.send(REQUEST);
+  await owing.answer();
+  const [source] = [sources.of({ remoteAddress: '127.0.0.1' } as Socket)];
+  const runUp = () => {
+    for (let refusal = 0; refusal < 100; refusal += 1) source.charge(systemClock.elapsed());
+    sources.refused(source);
+  };
+  runUp();
+  for (let count = 1; count <= 20; count += 1) {
+    runUp();
+    const client = await RawClient.open(port);
+    await client.end();
+    t.equal(client.rest, '');
+    t.equal(counts.closed, count, 'each is counted');
+  }
+  t.equal(sockets, 1, 'and Node.js has made a socket of none');
+  t.equal(sources.connections, 1);
+  runUp();
+  const probe = connect({ port, host: '127.0.0.1' });
+  t.teardown(() => probe.destroy());
+  // Its local end is known in the next tick, before anything is accepted.
+  process.nextTick(() => {
+    probes.push({ remoteAddress: probe.localAddress, remotePort: probe.localPort });
+  });
+  probe.write(REQUEST);
+  t.match(String(await once(probe, 'data')), /^HTTP\/1\.1 200 /, 'but of a probe');
+  owing.send(REQUEST);
+  t.equal((await owing.answer()).status, 200, 'who is connected stays so');
+  owing.close();
 });
 
 t.test('a client that does not read its answer is let go of', async (t) => {

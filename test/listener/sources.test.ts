@@ -253,3 +253,33 @@ t.test('one address has at most a quarter of few connections', async (t) => {
   t.equal(connected('10.0.0.8', 100), 4);
   t.equal(connected('10.0.0.9', 1), 1);
 });
+
+t.test(
+  'whose a new connection is matters to nobody until somebody owes or many are open',
+  async (t) => {
+    const clock = new ManualClock();
+    const sources = new Sources(clock, { rate: 2, connections: 4, connectionsInAll: 8 });
+    t.equal(sources.wary, false);
+    for (let count = 0; count < 10; count += 1) sources.charge(from(POD));
+    t.equal(sources.wary, true);
+    t.equal(sources.turnsAway(POD), true);
+    t.equal(sources.turnsAway(`::ffff:${POD}`), true);
+    t.equal(sources.turnsAway('10.0.0.8'), false);
+    t.equal(sources.connected(from(POD)), false);
+    await clock.advance(20_000);
+    t.equal(sources.turnsAway(POD), false, 'its debt is forgotten');
+    t.equal(sources.connected(from(POD)), true);
+    t.equal(sources.wary, false);
+
+    for (let count = 0; count < 3; count += 1) sources.connected(from('10.0.0.8'));
+    t.equal(sources.wary, true, 'from now on it is known whose they are');
+    t.equal(sources.turnsAway(POD), false);
+    for (let count = 0; count < 4; count += 1) {
+      t.equal(sources.turnsAway('10.0.0.9'), false);
+      t.equal(sources.connected(from('10.0.0.9')), true);
+    }
+    t.equal(sources.turnsAway('10.0.0.9'), true);
+    t.equal(sources.turnsAway(POD), false, 'others are let in');
+    t.equal(sources.connections, 8);
+  },
+);

@@ -169,14 +169,15 @@ export class NodeCredentialsKeeper {
 
   /** Loads them as soon as that may be, while others are looked for. */
   #lookAgain(): void {
-    const due = Math.max(this.#clock.elapsed(), this.#lastLoad + MIN_LOAD_INTERVAL);
+    const now = this.#clock.elapsed();
+    const due = Math.max(now, this.#lastLoad + MIN_LOAD_INTERVAL);
     if (this.#loading !== undefined || this.#nextLook !== undefined || due > this.#wantedUntil) {
       return;
     }
     this.#nextLook = this.#clock.setTimeout(() => {
       this.#nextLook = undefined;
       void this.#reload();
-    }, due - this.#clock.elapsed());
+    }, due - now);
     this.#nextLook.unref();
   }
 

@@ -31,11 +31,14 @@ export function sessionHolder(sessions: RoleSessions): SessionHolder {
       return { fetchedAt: session.credentials.fetchedAt, inUse: session.usedSinceFetch };
     },
     flushBefore(choice, version) {
-      sessions.flush((session) => {
-        const { credentials, fetchVersion } = session;
-        const began = credentials === undefined ? fetchVersion : credentials.kept?.version;
-        return (began ?? 0) < version && isChosen(choice, session);
-      });
+      sessions.flush((session) => oldestVersion(session) < version && isChosen(choice, session));
     },
   };
+}
+
+/** The lowest version of what a session holds and what is fetched for it. */
+function oldestVersion({ credentials, fetch, fetchVersion = 0 }: Session): number {
+  if (credentials === undefined) return fetchVersion;
+  const { version = 0 } = credentials.kept ?? {};
+  return fetch === undefined ? version : Math.min(version, fetchVersion);
 }

@@ -7,14 +7,21 @@ import { AUDIENCE, HOUR, SessionsHarness } from '../support/sessions-harness.ts'
 
 const KEY = 'service-account:shop/cart';
 
-function warm(harness: SessionsHarness, change: { fetchedAt?: number; expiresAt?: number } = {}) {
+function warm(
+  harness: SessionsHarness,
+  change: { fetchedAt?: number; expiresAt?: number; version?: number } = {},
+) {
   const { clock, sessions } = harness;
-  const { fetchedAt = clock.now() - HOUR, expiresAt = clock.now() + 5 * HOUR } = change;
+  const {
+    fetchedAt = clock.now() - HOUR,
+    expiresAt = clock.now() + 5 * HOUR,
+    version = 1,
+  } = change;
   sessions.restore(
     { key: KEY, scope: 'service-account', namespace: 'shop', serviceAccount: 'cart' },
     {
       fetchedAt,
-      version: 1,
+      version,
       role: {
         accessKeyId: `ASIA-kept-${fetchedAt}`,
         secretAccessKey: 'made-up',
@@ -90,6 +97,40 @@ t.test('newer credentials take the place of older ones, and never the other way'
   harness.sessions.endFetchedBy(KEY, now - 2_000);
   t.equal(harness.sessions.size, 1, 'what was revoked is older');
   harness.sessions.endFetchedBy(KEY, now - 1_000);
+  t.equal(harness.sessions.size, 0);
+});
+
+t.test(
+  'a flush that is heard of late beats the fetch before it, whatever came since',
+  async (t) => {
+    const harness = new SessionsHarness();
+    const { sessions, clock } = harness;
+    const holder = sessionHolder(sessions);
+    const outcome = harness.fetch(harness.pod('cart', 'a'));
+    await clock.advance(0);
+    const session = sessions.find(KEY);
+    if (session === undefined) throw new Error('nothing is fetched');
+    session.fetchVersion = 3;
+    // Another broker has fetched after the flush, which this one has not heard of yet.
+    warm(harness, { fetchedAt: clock.now(), version: 5 });
+    holder.flushBefore({}, 3);
+    t.equal(session.ended, false, 'a flush before all of it');
+    holder.flushBefore({ namespace: 'bank' }, 4);
+    t.equal(session.ended, false, 'nor is it of that namespace');
+    holder.flushBefore({ namespace: 'shop' }, 4);
+    harness.calls[0]?.grant();
+    t.match(await outcome, { ok: false, failure: { kind: 'superseded' } });
+    t.equal(sessions.size, 0);
+  },
+);
+
+t.test('a flush that is heard of late leaves what was fetched since', async (t) => {
+  const harness = new SessionsHarness();
+  warm(harness, { version: 5 });
+  const holder = sessionHolder(harness.sessions);
+  holder.flushBefore({}, 5);
+  t.equal(harness.sessions.size, 1);
+  holder.flushBefore({}, 6);
   t.equal(harness.sessions.size, 0);
 });
 

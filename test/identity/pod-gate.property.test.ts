@@ -28,7 +28,7 @@ t.test('a token is never served from an address that is another pod’s', async 
   const hostNetwork = fc.subarray(POD_NAMES);
   await fc.assert(
     fc.asyncProperty(
-      fc.array(step, { maxLength: 40 }),
+      fc.array(step, { maxLength: 40, size: 'max' }),
       hostNetwork,
       fc.boolean(),
       async (steps, onHost, strict) => {

@@ -83,6 +83,51 @@ t.test('it says nothing to whoever lacks the key', async (t) => {
   t.pass('nothing of it is there');
 });
 
+t.test('sealed again, it is another text', async (t) => {
+  const entries = entriesOf([key]);
+  fc.assert(
+    fc.property(kept, ({ session, kept }) => {
+      const [one, other] = [entries.seal(session, kept), entries.seal(session, kept)].map(
+        ({ sealed }) => Buffer.from(sealed, 'base64url'),
+      ) as [Buffer, Buffer];
+      // Behind version and key id: two texts under one nonce would give both away.
+      t.notSame(one.subarray(5, 17), other.subarray(5, 17), 'a nonce of its own');
+      t.notSame(one.subarray(33), other.subarray(33));
+    }),
+    { numRuns: 50 },
+  );
+});
+
+t.test('what contradicts itself does not open, though it was sealed with the key', async (t) => {
+  const entries = entriesOf([key]);
+  fc.assert(
+    fc.property(kept, ({ session, kept }) => {
+      const { role } = kept;
+      const { namespace, serviceAccount } = role.subject;
+      for (const change of [
+        { subject: { namespace: `${namespace}x`, serviceAccount } },
+        { subject: { namespace, serviceAccount: `${serviceAccount}x` } },
+        { audience: 'sts.amazonaws.com' },
+      ]) {
+        const entry = entries.seal(session, { ...kept, role: { ...role, ...change } });
+        t.match(entries.open(entry), { ok: false, reason: 'inconsistent' });
+      }
+      const entry = entries.seal(session, kept);
+      const expiresAt = String(role.expiresAt + 1);
+      const { name, version, fetchedAt } = entry;
+      const context = ['entry', CLUSTER, name, version, fetchedAt, expiresAt];
+      const sealed = new Sealer([key]).seal(JSON.stringify({ session, role }), context);
+      const late = entries.open({ ...entry, expiresAt, sealed });
+      t.match(
+        late,
+        { ok: false, reason: 'inconsistent' },
+        'its end is not that of its credentials',
+      );
+    }),
+    { numRuns: 20 },
+  );
+});
+
 t.test('altered in any bit, it does not open', async (t) => {
   const entries = entriesOf([key]);
   fc.assert(

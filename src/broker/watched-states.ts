@@ -1,5 +1,6 @@
 import type { Clock, DurationMs } from '../clock.ts';
 import type { RedisSessionStore } from '../session-store/redis-session-store.ts';
+import { type FetchFailure, isTransient } from '../sessions/failure.ts';
 import type { WatchedState } from '../telemetry/state-watch.ts';
 import type { Components } from './components.ts';
 
@@ -55,7 +56,7 @@ export function watchedStates(
   ];
 }
 
-function pace({ pace, queue }: Components): WatchedState {
+function pace({ pace, queue, sessions }: Components): WatchedState {
   return {
     read: () => pace.mode,
     changed(now) {
@@ -71,11 +72,26 @@ function pace({ pace, queue }: Components): WatchedState {
         callsPerSecond: Number(pace.rate.toFixed(1)),
         waiting: queue.waiting,
       };
-      return now === 'throttled'
-        ? { level: 'warn', fields, message: 'EKS Auth is throttling; calls are slowed down' }
-        : { level: 'warn', fields, message: 'EKS Auth is failing; probing at a reduced rate' };
+      if (now === 'throttled') {
+        return { level: 'warn', fields, message: 'EKS Auth is throttling; calls are slowed down' };
+      }
+      const failure = someFailure(sessions);
+      return {
+        level: 'warn',
+        fields: { ...fields, code: failure?.code, reason: failure?.message },
+        message: 'EKS Auth is failing; probing at a reduced rate',
+      };
     },
   };
+}
+
+/** Why one of the calls has failed that say nothing about their own sessions. */
+function someFailure(sessions: Components['sessions']): FetchFailure | undefined {
+  for (const { fetch, lastFailure } of sessions.all()) {
+    const failure = fetch?.flight.lastFailure ?? lastFailure;
+    if (failure !== undefined && isTransient(failure)) return failure;
+  }
+  return undefined;
 }
 
 function keys({ keyRing }: Components): WatchedState {

@@ -205,10 +205,14 @@ function answerStep(
     };
   }
   if (fetch !== undefined) {
-    const last = fetch.flight.lastFailure;
-    const trouble =
-      last === undefined ? '' : `, whose latest attempt failed: ${describeFailure(last)}`;
-    return { step: 'answer', ok: true, detail: `waits for the fetch that is under way${trouble}` };
+    const { reason } = fetch.flight;
+    const waits = 'waits for the fetch that is under way';
+    if (reason === undefined) return { step: 'answer', ok: true, detail: waits };
+    return {
+      step: 'answer',
+      ok: false,
+      detail: `${waits}; 503 unless that succeeds soon: so far ${describeFailure(reason)}`,
+    };
   }
   const refusal = refusals.active(token, clock.elapsed());
   if (refusal !== undefined) {

@@ -21,7 +21,10 @@ export interface SessionStatus {
   readonly fetchedAt?: string | undefined;
   readonly expiresAt?: string | undefined;
   readonly renewsAt?: string | undefined;
-  /** Why the latest fetch failed; undefined: it did not. */
+  /**
+   * Why the latest fetch failed, or why the one that is under way has no result yet; undefined:
+   * nothing has failed.
+   */
   readonly lastError?:
     | { readonly code: string; readonly message: string; readonly requestId: string | undefined }
     | undefined;
@@ -29,7 +32,8 @@ export interface SessionStatus {
 
 /** Describes a session. */
 export function sessionStatus(session: Session, now: EpochMs): SessionStatus {
-  const { credentials, lastFailure, usage } = session;
+  const { credentials, usage } = session;
+  const failure = session.fetch?.flight.reason ?? session.lastFailure;
   return {
     namespace: session.namespace,
     serviceAccount: session.serviceAccount,
@@ -44,10 +48,10 @@ export function sessionStatus(session: Session, now: EpochMs): SessionStatus {
     fetchedAt: date(credentials?.fetchedAt),
     expiresAt: date(credentials?.expiresAt),
     renewsAt: credentials === undefined ? undefined : date(session.renewAt),
-    lastError: lastFailure && {
-      code: lastFailure.code,
-      message: lastFailure.message,
-      requestId: lastFailure.requestId,
+    lastError: failure && {
+      code: failure.code,
+      message: failure.message,
+      requestId: failure.requestId,
     },
   };
 }

@@ -32,7 +32,7 @@ async function node(t: Test, args: readonly string[] = []): Promise<Node> {
   const broker = await startBroker({
     simulator,
     t,
-    args: args.length > 0 ? args : [`--token-issuer=${simulator.issuer}`],
+    args: args.length > 0 ? args : [`--token-issuer=${simulator.issuer}`, '--flight-timeout=2m'],
   });
   const folder = mkdtempSync(join(tmpdir(), 'token-'));
   t.teardown(() => rmSync(folder, { recursive: true }));
@@ -157,6 +157,26 @@ t.test('explain says which issuer was expected', async (t) => {
     `${simulator.issuer}, but this cluster's is https://other.example/id/1`.slice(0, 20),
   );
   t.match(detail(said, 'session'), /^scope token, because the token cannot be verified here/);
+});
+
+t.test('a fetch that gets nowhere, and why', async (t) => {
+  const { simulator, broker, ask, explain, token } = await node(t);
+  simulator.faults.add({ kind: 'unavailable' });
+  const cart = token('cart');
+  t.equal((await broker.get(cart)).status, 503);
+  const { stdout } = await ask('status');
+  t.match(stdout, /^shop +cart .* fetching +ServiceUnavailableException$/m);
+  const explained = await explain(cart);
+  t.match(
+    detail(explained, 'answer'),
+    /^waits for the fetch that is under way; 503 unless that succeeds soon: so far ServiceUnavailable/,
+  );
+  t.equal(explained.code, 1, 'nobody is told that it would be served');
+  t.match(await broker.logged(({ msg }) => /^EKS Auth is failing/.test(msg)), {
+    level: 'warn',
+    code: 'ServiceUnavailableException',
+    reason: /unavailable/,
+  });
 });
 
 t.test('explain needs a token', async (t) => {

@@ -104,9 +104,11 @@ t.test('panels do not overlap, and each asks for something', async (t) => {
 
 t.test('every alert is tested, silent and firing', async (t) => {
   const tests = read('alerts.test.yaml');
+  const readme = read('README.md');
   for (const { alert, labels, annotations } of rules) {
     t.match(tests, `alertname: ${alert},`, `${alert} stays silent`);
     t.match(tests, `alertname="${alert}",alertstate="firing"`, `${alert} fires`);
+    t.match(readme, `| \`${alert}\` | ${labels.severity} | `, `${alert} is in the table`);
     t.match(labels.severity, /^(?:warning|critical)$/);
     t.ok(annotations.summary.length > 0 && annotations.description.length > 0, alert);
   }

@@ -1,11 +1,15 @@
-import { readFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import type { Fault } from '../../src/simulator/faults.ts';
+import { createNode } from '../../src/simulator/netns.ts';
 import { type Cluster, NAMESPACE, startCluster } from '../faults/cluster.ts';
-import type { BrokerProcess } from '../support/broker-process.ts';
-import { needsProgram } from '../support/needs.ts';
+import { type BrokerProcess, startBroker } from '../support/broker-process.ts';
+import { needsNamespaces, needsProgram } from '../support/needs.ts';
 import { type Prometheus, startPrometheus } from '../support/prometheus.ts';
 import { until } from '../support/until.ts';
 
@@ -61,7 +65,16 @@ async function node(
   return { broker, instance: `127.0.0.1:${broker.metricsPort}` };
 }
 
-/** Fires while the alert does on this node. */
+/** Waits until every target has been scraped so often. */
+async function scraped(prometheus: Prometheus, times: number): Promise<void> {
+  const holds = async () => {
+    const scrapes = await prometheus.query('sum_over_time(up[10m])');
+    return scrapes.length > 0 && scrapes.every(({ value }) => value >= times);
+  };
+  await until(holds, 'scrapes', WITHIN);
+}
+
+/** Whether an alert fires on a node. */
 async function fires(prometheus: Prometheus, alert: string, { instance }: Node): Promise<boolean> {
   const selector = `alertname="PodIdentityBroker${alert}",instance="${instance}"`;
   return (await prometheus.query(`ALERTS{alertstate="firing",${selector}}`)).length > 0;
@@ -114,11 +127,7 @@ t.test('each alert in its state, and none before', { skip }, async (t) => {
     targets: [...wellAtFirst, unverified, bare, halfBound].map(({ broker }) => broker.metricsPort),
     rules: shortened(),
   });
-  const scraped = async () => {
-    const scrapes = await prometheus.query('sum_over_time(up[10m])');
-    return scrapes.length > 0 && scrapes.every(({ value }) => value >= 8);
-  };
-  await until(scraped, 'scrapes', WITHIN);
+  await scraped(prometheus, 8);
   for (const one of wellAtFirst) {
     t.same(await had(prometheus, one), [], 'none on a node that is well');
   }
@@ -168,4 +177,32 @@ t.test('each alert in its state, and none before', { skip }, async (t) => {
       `${alert} and nothing else`,
     );
   }
+});
+
+t.test('an address that is taken from the node', { skip: skip || needsNamespaces() }, async (t) => {
+  const namespace = await createNode();
+  t.teardown(() => namespace.close());
+  const folder = mkdtempSync(join(tmpdir(), 'broker-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const broker = await startBroker({
+    t,
+    node: namespace,
+    args: [
+      '--cluster-name=simulated',
+      '--endpoint=http://127.0.0.1:1',
+      `--admin-socket=${folder}/run/admin.sock`,
+    ],
+    env: { AWS_REGION: 'us-east-1', AWS_EC2_METADATA_DISABLED: 'true' },
+  });
+  const prometheus = await startPrometheus(t, {
+    targets: [broker.metricsPort],
+    rules: shortened(),
+  });
+  const node = { broker, instance: `127.0.0.1:${broker.metricsPort}` };
+  await scraped(prometheus, 4);
+  t.notOk((await had(prometheus, node)).includes('AddressLost'));
+  const removed = namespace.exec('ip', ['link', 'delete', 'pod-id-link0'], { stdio: 'ignore' });
+  await once(removed, 'close');
+  await until(() => fires(prometheus, 'AddressLost', node), 'AddressLost', WITHIN);
+  t.pass('AddressLost');
 });

@@ -1,6 +1,8 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync, readFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
 import {
@@ -94,6 +96,10 @@ t.test('--keep makes a shell one of the pods', { skip: needsAwsCli() }, async (t
   });
   t.equal(shell.status, 0, shell.stderr);
   t.match(JSON.parse(shell.stdout || '{}'), { Arn: /:assumed-role\/app-1-role\/eks-demo-app-1-/ });
+  const [, status = ''] = lines.find((line) => line.startsWith('Status: '))?.split(' -- ') ?? [];
+  const { code, stdout } = await runProgram(status.split(' '));
+  t.equal(code, 0);
+  t.match(stdout, /^demo +app-1 +service-account +app-1-role /m);
   t.equal(await demo.end('SIGINT'), 0, 'ends on Ctrl-C');
   t.strictSame(readdirSync(demo.folder), [], 'leaves nothing behind');
 });
@@ -145,12 +151,16 @@ t.test('the report of what went wrong', async (t) => {
 
 /** A demo that goes on running. */
 function keep(t: Test) {
-  const folder = t.testdir({});
+  // Its path is short enough for a socket in a folder in it, unlike that of tap's.
+  const folder = mkdtempSync(join(tmpdir(), 'keep-'));
   const child = spawn(process.execPath, [MAIN, 'demo', '--keep', '--pods=1'], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { TMPDIR: folder },
   });
-  t.teardown(() => end('SIGTERM'));
+  t.teardown(async () => {
+    await end('SIGTERM');
+    rmSync(folder, { recursive: true });
+  });
   const closed = once(child, 'close');
   const stdout = textOf(child.stdout);
   const stderr = textOf(child.stderr);

@@ -313,6 +313,7 @@ async function instructions(stage: Stage, folder: string, pod: PreparedPod): Pro
   const { metricsPort, prefix } = stage;
   return `Logs:     ${join(folder, 'broker.log')}
 Metrics:  ${prefix}curl http://127.0.0.1:${metricsPort}/metrics
+Status:   npm run broker -- status --admin-socket ${join(folder, 'broker.sock')}
 
 What makes a shell the pod ${NAMESPACE}/${pod.name}, to paste:
 

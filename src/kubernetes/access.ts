@@ -47,6 +47,7 @@ export async function inClusterAccess(
   try {
     await credentials();
   } catch {
+    // None is mounted, or not for this user.
     return undefined;
   }
   const origin = `https://${host.includes(':') ? `[${host}]` : host}:${port}`;

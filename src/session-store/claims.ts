@@ -129,6 +129,7 @@ export class Claims {
     for (let look = 1; look <= MAX_LOOKS; look += 1) {
       if (link.state !== 'closed' || budget < MIN_BUDGET || entriesLeft === 0) break;
       const sent = clock.elapsed();
+      // A failure is counted, and felt by the circuit: it comes to the same as nothing found.
       const found = await this.#ask(session, newerThan, shared, budget).catch(() => undefined);
       budget -= clock.elapsed() - sent;
       if (found === undefined || found.kind === 'none') break;

@@ -60,6 +60,7 @@ export class Subscriber {
 
   /** Begins to connect, and goes on for as long as it takes. */
   start(): void {
+    // The client tries again by itself, and tells its listeners why it failed.
     this.#options.client.connect().catch(() => undefined);
     this.#pingLater();
   }
@@ -104,6 +105,7 @@ export class Subscriber {
   #pingLater(): void {
     const { clock, client } = this.#options;
     this.#ping = clock.setTimeout(() => {
+      // A connection that does not answer is closed by its time-out.
       if (this.#hears) client.ping().catch(() => undefined);
       this.#pingLater();
     }, PING_EVERY);

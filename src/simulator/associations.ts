@@ -40,7 +40,7 @@ export interface AssociationsOptions {
 }
 
 /** At most so many a cluster, says the EKS user guide. */
-export const ASSOCIATION_LIMIT = 5_000;
+const ASSOCIATION_LIMIT = 5_000;
 
 interface Publication {
   at: EpochMs;

@@ -16,7 +16,7 @@ export class AWSServiceError extends Error {
 }
 
 /** Statuses of the errors in the models of EKS (2017-11-01) and EKS Auth (2023-11-26). */
-export const MODELLED_STATUS: Readonly<Record<string, number>> = {
+const MODELLED_STATUS: Readonly<Record<string, number>> = {
   AccessDeniedException: 400,
   ExpiredTokenException: 400,
   InternalServerException: 500,

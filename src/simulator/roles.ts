@@ -31,10 +31,10 @@ export function parseRoleArn(arn: string): RoleArn | undefined {
 }
 
 /** The principal that EKS assumes roles as. */
-export const POD_IDENTITY_SERVICE = 'pods.eks.amazonaws.com';
+const POD_IDENTITY_SERVICE = 'pods.eks.amazonaws.com';
 
 /** The trust policy that EKS's user guide asks for. */
-export const POD_IDENTITY_TRUST = {
+const POD_IDENTITY_TRUST = {
   Version: '2012-10-17',
   Statement: [
     {

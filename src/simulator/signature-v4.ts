@@ -124,7 +124,7 @@ export function verifySignature(request: SignedRequest, context: SignatureContex
 }
 
 /** A time in the form of `x-amz-date`. */
-export function amzDate(time: EpochMs): string {
+function amzDate(time: EpochMs): string {
   return new Date(time).toISOString().replace(/[-:]|\.\d{3}/g, '');
 }
 

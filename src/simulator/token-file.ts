@@ -2,7 +2,7 @@ import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
 /** What a projected token's file is called in a pod. */
-export const TOKEN_FILE_NAME = 'eks-pod-identity-token';
+const TOKEN_FILE_NAME = 'eks-pod-identity-token';
 
 /** Where EKS's webhook mounts the token into a pod. */
 export const TOKEN_MOUNT_PATH = `/var/run/secrets/pods.eks.amazonaws.com/serviceaccount/${TOKEN_FILE_NAME}`;

@@ -165,6 +165,7 @@ t.test('URLs', async (t) => {
     'javascript:alert(1)',
     'https://user@host',
     'https://user:password@host',
+    'https://:password@host',
     'https://host?query',
     'https://host/#fragment',
     'https://host:99999',

@@ -95,6 +95,9 @@ export function createHttpServer(options: HttpServerOptions): Server {
   });
   // Node.js itself would close the connection without a word, uncounted.
   server.on('connect', (_request: IncomingMessage, socket: Socket) => {
+    // From here on the socket is nobody's: its errors would end the process.
+    socket.on('error', () => socket.destroy());
+    socket.setTimeout(WRITE_TIMEOUT, () => socket.destroy());
     sources.charge(socket);
     onParseError(METHOD_NOT_ALLOWED.status);
     socket.end(lastAnswer(METHOD_NOT_ALLOWED), () => socket.destroy());

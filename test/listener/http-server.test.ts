@@ -95,6 +95,27 @@ t.test('CONNECT is refused as any other method, and what follows it is not read'
   t.strictSame(counts, { handled: 0, closed: 0, unparsed: [405] });
 });
 
+t.test('who asks for CONNECT and is gone ends nothing but the connection', async (t) => {
+  const { counts, port, sources } = await serve(t);
+  const errors: Error[] = [];
+  const note = (error: Error) => errors.push(error);
+  process.on('uncaughtException', note);
+  t.teardown(() => process.off('uncaughtException', note));
+  for (let round = 0; round < 50; round += 1) {
+    const socket = connect(port, '127.0.0.1');
+    socket.on('error', () => undefined);
+    await once(socket, 'connect');
+    const closed = once(socket, 'close');
+    socket.write(`${REQUEST.repeat(5)}CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n`, () => {
+      socket.resetAndDestroy();
+    });
+    await closed;
+  }
+  await until(() => sources.connections === 0, 'all are gone');
+  t.strictSame(errors, []);
+  t.ok(counts.unparsed.length > 0, `${counts.unparsed.length} were read in time`);
+});
+
 t.test('who asks for nothing but CONNECT is soon not let in', async (t) => {
   const { counts, port, sources } = await serve(t, undefined, { rate: 2 });
   for (let asked = 0; asked < 100 && counts.closed === 0; asked += 1) {
@@ -154,15 +175,23 @@ t.test('a client that does not read its answer is let go of', async (t) => {
   const { port, server } = await serve(t, (_request, response) => {
     response.end(Buffer.alloc(16 * 1024 * 1024));
   });
-  const accepted = once(server, 'connection') as Promise<[Socket]>;
-  const socket = connect(port, '127.0.0.1').pause();
-  t.teardown(() => socket.destroy());
-  socket.write(REQUEST);
-  const [taken] = await accepted;
+  const taken: Socket[] = [];
+  server.on('connection', (socket: Socket) => taken.push(socket));
+  const connectBehind = `${REQUEST}CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n`;
+  for (const bytes of [REQUEST, connectBehind]) {
+    const socket = connect(port, '127.0.0.1').pause();
+    t.teardown(() => socket.destroy());
+    socket.write(bytes);
+  }
+  await until(() => taken.length === 2, 'both are connected');
   const started = performance.now();
-  await once(taken, 'close');
-  const took = performance.now() - started;
-  t.ok(took > 4_000 && took < 15_000, `after ${Math.round(took)} ms`);
+  await Promise.all(
+    taken.map(async (socket) => {
+      await once(socket, 'close');
+      const took = performance.now() - started;
+      t.ok(took > 4_000 && took < 15_000, `after ${Math.round(took)} ms`);
+    }),
+  );
 });
 
 t.test('a client that is told to ask sooner, and never hangs up, is let go of', async (t) => {

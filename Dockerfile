@@ -41,7 +41,7 @@ USER 64023:64023
 WORKDIR /app
 # node itself, without anything in between: its file capability is what opens port 80.
 # The flags are those of the launcher.
-ENTRYPOINT ["/usr/local/bin/node", "--disable-sigusr1", "--max-semi-space-size=16", "--no-short-builtin-calls", "--v8-pool-size=2", "/app/src/launcher.js"]
+ENTRYPOINT ["/usr/local/bin/node", "--disable-sigusr1", "--max-semi-space-size=16", "--heap-growing-percent=20", "--no-maglev", "--no-short-builtin-calls", "--v8-pool-size=2", "/app/src/launcher.js"]
 CMD ["server"]
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s \
   CMD ["/usr/local/bin/node", "-e", "fetch('http://127.0.0.1:2703/healthz').then((a) => process.exit(a.ok ? 0 : 1), () => process.exit(1))"]

@@ -15,8 +15,8 @@ export interface Broker {
 /**
  * Builds a broker and starts it.
  *
- * @throws CaBundleError, ListenError, KubeconfigError, NoApiServerError, TraceConfigError: it cannot run with this
- *   configuration. What had been started has been stopped.
+ * @throws CaBundleError, ListenError, KubeconfigError, NoApiServerError, TraceConfigError: it cannot
+ *   run with this configuration. What had been started has been stopped.
  */
 export async function startBroker(input: StartInput): Promise<Broker> {
   const { config, log, signal } = input;

@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { chmod, mkdir, open, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, open, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { JSONWebKeySet } from 'jose';
 import type { EpochMs } from '../clock.ts';
+import { makeFolder } from '../make-folder.ts';
 import { useFile } from '../read-file.ts';
 import { publicKeys } from './public-keys.ts';
 
@@ -76,7 +77,7 @@ export class KeyCache {
 
   async #replace(kept: CachedKeys): Promise<void> {
     const folder = dirname(this.#file);
-    await mkdir(folder, { recursive: true, mode: 0o700 });
+    await makeFolder(folder);
     await requireOwn(folder, 0o700, 'folder');
     const next = `${this.#file}.${randomUUID()}`;
     try {

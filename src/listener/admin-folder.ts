@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
-import { access, mkdir, open, readdir, rm, rmdir, writeFile } from 'node:fs/promises';
+import { access, open, readdir, rm, rmdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { makeFolder } from '../make-folder.ts';
 
 /** Left in the folder where tcp_migrate_req was off, so that it can be again. */
 const MIGRATION_MARK = 'tcp_migrate_req.was-off';
@@ -31,7 +32,7 @@ export class AdminFolder {
    */
   async prepare(uid: number): Promise<void> {
     try {
-      await mkdir(this.#path, { recursive: true, mode: 0o700 });
+      await makeFolder(this.#path);
       const entries = await readdir(this.#path, { withFileTypes: true });
       if (entries.some((entry) => entry.isDirectory())) throw new Error('it holds other folders');
       const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = constants;

@@ -1,4 +1,5 @@
-import { lstat, mkdir } from 'node:fs/promises';
+import { lstat } from 'node:fs/promises';
+import { makeFolder } from '../make-folder.ts';
 
 /**
  * Makes a folder that nobody but this user may enter, if it is not there yet.
@@ -6,7 +7,7 @@ import { lstat, mkdir } from 'node:fs/promises';
  * @throws Error when it cannot be made, is another user's, is open to others, or is a link.
  */
 export async function ownFolder(folder: string): Promise<void> {
-  await mkdir(folder, { recursive: true, mode: 0o700 });
+  await makeFolder(folder);
   await checkOwnFolder(folder);
 }
 

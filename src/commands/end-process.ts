@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import type { DurationMs } from '../clock.ts';
 
 /** What a thread of libuv is busy with while the request is pending: a file, or a name. */
@@ -5,6 +6,15 @@ const ON_A_THREAD = /^(?:FSReq|GetAddrInfo|GetNameInfo)/;
 
 /** How long the last write of the log may take, which is on a thread as well. */
 const LAST_WRITE: DurationMs = 200;
+/** How often is looked whether it has ended. */
+const LOOK_EVERY: DurationMs = 5;
+
+/** Waits for the last write of the log, where it ends, so that nothing is left for a thread to do. */
+export async function lastWrite(): Promise<void> {
+  for (let waited = 0; waited < LAST_WRITE && threadsAreBusy(); waited += LOOK_EVERY) {
+    await pause(LOOK_EVERY);
+  }
+}
 
 /**
  * Ends the process, with a thread that hangs in a file or a name server too: `process.exit` waits
@@ -13,11 +23,15 @@ const LAST_WRITE: DurationMs = 200;
  * @param code - The exit code.
  */
 export function endProcess(code: number): never {
-  if (process.getActiveResourcesInfo().some((resource) => ON_A_THREAD.test(resource))) {
+  if (threadsAreBusy()) {
     // After all other listeners, one of which writes what is left of the log.
     process.once('exit', () => endThreads(code));
   }
   process.exit(code);
+}
+
+function threadsAreBusy(): boolean {
+  return process.getActiveResourcesInfo().some((resource) => ON_A_THREAD.test(resource));
 }
 
 /**

@@ -3,7 +3,7 @@ import { Command } from 'commander';
 import { addServerOptions, serverConfig, unknownVariables } from '../config/server-options.ts';
 import type { Log } from '../telemetry/log.ts';
 import { requireUsableEnvironment } from './aws-environment.ts';
-import { endProcess } from './end-process.ts';
+import { endProcess, lastWrite } from './end-process.ts';
 import { SERVER_UID_VARIABLE } from './initialize.ts';
 
 /** Exit status after an unexpected error (EX_SOFTWARE of sysexits.h). */
@@ -45,6 +45,7 @@ export function serverCommand(): Command {
         code = 1;
       }
       log.flush();
+      await lastWrite();
       // Whatever is still pending by now must not keep the process, or its port.
       endProcess(code);
     });

@@ -1,3 +1,4 @@
+import { Chance } from '../harness/chance.ts';
 import { clusterFor } from '../harness/cluster.ts';
 import { createPods } from '../harness/pods.ts';
 import { checkAnswers } from '../harness/right-answers.ts';
@@ -63,9 +64,13 @@ interface Turns {
   readonly rounds?: number;
 }
 
-/** Loads the servers in turn, A B C A B C … */
+/**
+ * Loads the servers in turn, A B C B A C …: in each round all of them in another order, so that none
+ * always comes after the same other one, which leaves caches and closed connections behind. Beside a
+ * peer it is A B A B.
+ */
 async function inTurns(
-  { config, cores, progress }: Bench,
+  { config, cores, peer, progress }: Bench,
   servers: readonly RunningServer[],
   { tokens, connection, load, rounds }: Turns,
 ): Promise<HitSeries[]> {
@@ -95,8 +100,10 @@ async function inTurns(
     ({ name }): HitSeries => ({ server: name, connection, load, turns: [] }),
   );
   const all = rounds ?? plan.rounds;
+  const chance = new Chance(config.seed, 'hit-path');
   for (let round = 1; round <= all; round += 1) {
-    for (const [index, server] of known.entries()) {
+    const turns = [...known.entries()];
+    for (const [index, server] of peer === undefined ? chance.shuffled(turns) : turns) {
       const turn = await hitTurn(server, loadOf(server.address, plan.turnSeconds), run, cores);
       series[index]?.turns.push(turn);
       const rate = Math.round(turn.requestsPerSecond);

@@ -1,5 +1,5 @@
 import type { DurationMs } from '../../src/clock.ts';
-import type { Chance } from './chance.ts';
+import type { Chance } from '../harness/chance.ts';
 import { sleep } from './sleep.ts';
 import type { World } from './world.ts';
 

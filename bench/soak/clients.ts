@@ -1,8 +1,8 @@
 import { Agent } from 'node:http';
 import type { DurationMs } from '../../src/clock.ts';
+import { Chance } from '../harness/chance.ts';
 import type { AnswerCheck } from './answer-check.ts';
 import { askForCredentials, type Reply } from './ask.ts';
-import { Chance } from './chance.ts';
 import type { Expectations } from './expectations.ts';
 import type { Findings } from './findings.ts';
 import { sleep } from './sleep.ts';

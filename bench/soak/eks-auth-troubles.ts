@@ -2,7 +2,7 @@ import type { DurationMs } from '../../src/clock.ts';
 import type { RemoteSimulator } from '../../src/simulator/control-client.ts';
 import { EKS_AUTH_FAULTS, type Fault } from '../../src/simulator/faults.ts';
 import type { SettingsChange } from '../../src/simulator/settings.ts';
-import type { Chance } from './chance.ts';
+import type { Chance } from '../harness/chance.ts';
 import type { Gate } from './gate.ts';
 import type { Health } from './health.ts';
 import { outage } from './outage.ts';

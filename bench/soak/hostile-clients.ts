@@ -1,8 +1,8 @@
 import { generateKeyPairSync, randomBytes, sign } from 'node:crypto';
 import { connect } from 'node:net';
 import type { DurationMs } from '../../src/clock.ts';
+import type { Chance } from '../harness/chance.ts';
 import { askForCredentials } from './ask.ts';
-import type { Chance } from './chance.ts';
 import type { Findings } from './findings.ts';
 import { sleep } from './sleep.ts';
 import type { Tally } from './tally.ts';

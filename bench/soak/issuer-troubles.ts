@@ -1,7 +1,7 @@
 import type { DurationMs } from '../../src/clock.ts';
 import type { RemoteSimulator } from '../../src/simulator/control-client.ts';
 import type { Fault, ISSUER_FAULTS } from '../../src/simulator/faults.ts';
-import type { Chance } from './chance.ts';
+import type { Chance } from '../harness/chance.ts';
 import type { Gate } from './gate.ts';
 import type { Trouble } from './troubles.ts';
 

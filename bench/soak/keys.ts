@@ -1,7 +1,7 @@
 import type { DurationMs, EpochMs } from '../../src/clock.ts';
 import type { AuditEvent } from '../../src/simulator/audit.ts';
 import type { RemoteSimulator } from '../../src/simulator/control-client.ts';
-import type { Chance } from './chance.ts';
+import type { Chance } from '../harness/chance.ts';
 import type { Gate } from './gate.ts';
 import type { Health } from './health.ts';
 import { sleep } from './sleep.ts';

@@ -1,7 +1,7 @@
 import type { DurationMs, EpochMs } from '../../src/clock.ts';
 import { askBroker } from '../../src/listener/admin-client.ts';
 import type { RemoteSimulator } from '../../src/simulator/control-client.ts';
-import type { Chance } from './chance.ts';
+import type { Chance } from '../harness/chance.ts';
 import type { Gate } from './gate.ts';
 import { sleep } from './sleep.ts';
 import type { Account, World } from './world.ts';

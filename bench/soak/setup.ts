@@ -1,12 +1,12 @@
 import type { DurationMs } from '../../src/clock.ts';
 import type { RemoteSimulator } from '../../src/simulator/control-client.ts';
 import { ISSUER_FAULTS } from '../../src/simulator/faults.ts';
+import { Chance } from '../harness/chance.ts';
 import { startCluster } from '../harness/cluster.ts';
 import { AnswerCheck } from './answer-check.ts';
 import { AuditFeed } from './audit-feed.ts';
 import { startSoakBroker } from './broker.ts';
 import { Calls } from './calls.ts';
-import { Chance } from './chance.ts';
 import { Clients } from './clients.ts';
 import { CredentialCheck } from './credential-check.ts';
 import { EKS_AUTH_TROUBLES, eksAuthTrouble, WELL } from './eks-auth-troubles.ts';

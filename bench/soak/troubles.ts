@@ -1,5 +1,5 @@
 import type { DurationMs } from '../../src/clock.ts';
-import { type Chance, Deck } from './chance.ts';
+import { type Chance, Deck } from '../harness/chance.ts';
 import type { Health } from './health.ts';
 import { sleep } from './sleep.ts';
 

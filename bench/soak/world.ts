@@ -1,6 +1,6 @@
 import type { DurationMs, EpochMs } from '../../src/clock.ts';
 import type { RemotePod, RemoteSimulator } from '../../src/simulator/control-client.ts';
-import type { Chance } from './chance.ts';
+import type { Chance } from '../harness/chance.ts';
 import type { Gate } from './gate.ts';
 
 /** The namespace whose pods share the session of their service account. */

@@ -29,6 +29,7 @@ function ownLimits(): string {
   try {
     return readFileSync('/proc/self/limits', 'latin1');
   } catch {
+    // Not Linux, or /proc is not mounted.
     return '';
   }
 }
